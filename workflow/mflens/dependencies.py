@@ -1,0 +1,81 @@
+"""Fingerprints of a script and the package code it uses, so that an edit re-runs what it changes.
+
+Comments, docstrings and layout do not count.
+"""
+
+import ast
+import hashlib
+from collections.abc import Iterable, Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+PACKAGE = Path(__file__).parent
+
+
+def fingerprint(script: str | Path, classes: Iterable[str] = ()) -> str:
+    """Return a hash of the code of a script and of all mflens modules it imports.
+
+    Parameters
+    ----------
+    script
+        Path of the script.
+    classes
+        Importable names of further classes (the config's tiers) whose modules count.
+    """
+    pending = [Path(script), *_sources(classes)]
+    seen: dict[Path, str] = {}
+    while pending:
+        path = pending.pop()
+        if path in seen:
+            continue
+        tree = ast.parse(path.read_text())
+        seen[path] = ast.dump(_without_docstrings(tree))
+        pending.extend(_imported(tree))
+    digest = hashlib.sha256()
+    for code in sorted(seen.values()):
+        digest.update(code.encode())
+    return digest.hexdigest()[:16]
+
+
+def _imported(tree: ast.Module) -> Iterator[Path]:
+    """Yield the files of mflens modules named in imports or, as dotted names, in strings."""
+    for node in ast.walk(tree):
+        names: list[str] = []
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            # tiers are named by strings such as "mflens.simulate.lognormal.Lognormal"
+            names = [node.value, node.value.rpartition(".")[0]]
+        for name in names:
+            yield from _module_files(name)
+
+
+def _module_files(name: str) -> Iterator[Path]:
+    parts = name.split(".")
+    if parts[0] != "mflens" or not all(part.isidentifier() for part in parts):
+        return
+    target = PACKAGE.joinpath(*parts[1:])
+    for candidate in (target.with_suffix(".py"), target / "__init__.py"):
+        if candidate.is_file():
+            yield candidate
+
+
+def _sources(classes: Iterable[str]) -> Iterator[Path]:
+    for name in classes:
+        try:
+            spec = find_spec(name.rpartition(".")[0])
+        except (ImportError, ValueError):
+            spec = None
+        if spec is not None and spec.origin:
+            yield Path(spec.origin)
+
+
+def _without_docstrings(tree: ast.Module) -> ast.Module:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
+            first = node.body[0] if node.body else None
+            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
+                node.body = node.body[1:]
+    return tree

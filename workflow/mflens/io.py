@@ -1,0 +1,273 @@
+"""File formats: checksummed HDF5, tables, models. Nothing else in the package opens a file.
+
+Every write goes to a temporary name in the same folder and is renamed when complete, so that a
+file either exists whole or not at all.
+"""
+
+import hashlib
+import json
+import os
+import subprocess
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from mflens.cost import job_of
+from mflens.errors import DataError
+
+if TYPE_CHECKING:
+    import torch
+
+RECORDED_PACKAGES = ("mflens", "glass", "healpy", "ducc0", "camb", "pysco-nbody", "numpy", "torch")
+PathLike = str | os.PathLike[str]
+
+
+@contextmanager
+def atomic(path: PathLike) -> Iterator[Path]:
+    """Yield a temporary path beside `path`, renamed to `path` if the block succeeds."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # two processes may write the same product after a kill: the name is theirs alone
+    temporary = path.with_name(f".{path.stem}.{uuid.uuid4().hex}{path.suffix}")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@cache
+def provenance() -> dict[str, str]:
+    """Return git commit and package versions; host-independent, so equal runs give equal bytes."""
+    versions = {}
+    for package in RECORDED_PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            versions[package] = "not installed"
+    try:
+        commit = subprocess.run(
+            ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        commit = "unknown"
+    return {"git_commit": commit, "versions": json.dumps(versions)}
+
+
+def write_hdf5(
+    path: PathLike, datasets: Mapping[str, np.ndarray], attributes: Mapping[str, Any]
+) -> None:
+    """Write arrays and attributes to HDF5, atomically, with a checksum and the provenance.
+
+    Parameters
+    ----------
+    path
+        Target file.
+    datasets
+        Arrays by name.
+    attributes
+        File attributes: numbers, strings or lists of them.
+    """
+    import h5py
+
+    with atomic(path) as temporary, h5py.File(temporary, "w") as file:
+        for name, array in datasets.items():
+            data = file.create_dataset(name, data=np.ascontiguousarray(array))
+            data.attrs["sha256"] = _digest(np.asarray(array))
+        for key, value in {**provenance(), **attributes}.items():
+            file.attrs[key] = value
+
+
+def read_hdf5(
+    path: PathLike, names: Sequence[str] | None = None
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Read arrays and attributes written by `write_hdf5` and verify the checksums.
+
+    Raises
+    ------
+    DataError
+        If the file is missing, truncated, changed, or lacks one of `names`.
+    """
+    import h5py
+
+    remedy = "delete it and run snakemake again to make it anew"
+    if not Path(path).is_file():
+        raise DataError(f"{path} does not exist; run snakemake to make it.")
+    datasets = {}
+    try:
+        with h5py.File(path, "r") as file:
+            for name in names if names is not None else list(file):
+                datasets[name] = file[name][()]
+                if _digest(datasets[name]) != file[name].attrs["sha256"]:
+                    raise DataError(f"{path} is damaged (checksum of '{name}' differs); {remedy}.")
+            attributes = dict(file.attrs)
+    except (OSError, KeyError, RuntimeError, ValueError, TypeError) as error:
+        reason = str(error).strip("'\"").split("\n")[0]
+        raise DataError(f"{path} is truncated or damaged ({reason}); {remedy}.") from error
+    return datasets, attributes
+
+
+def read_chunks(paths: Sequence[PathLike], names: Sequence[str]) -> dict[str, np.ndarray]:
+    """Read the chunks of one tier and split and join them by `sim`.
+
+    Parameters
+    ----------
+    paths
+        Chunk files.
+    names
+        Datasets wanted; `pixel` is the same in every chunk and comes back once.
+
+    Returns
+    -------
+    dict
+        `sim` (ascending) and the wanted arrays, first axis over the sims of all chunks.
+
+    Raises
+    ------
+    DataError
+        If a chunk is broken, repeats a sim of another, or has other pixels.
+    """
+    wanted = list(dict.fromkeys(["sim", *names]))
+    chunks = [read_hdf5(path, wanted)[0] for path in paths]
+    sim = np.concatenate([chunk["sim"] for chunk in chunks])
+    order = np.argsort(sim, kind="stable")
+    repeated = sim[order][1:][np.diff(sim[order]) == 0]
+    if repeated.size:
+        raise DataError(
+            f"sim {repeated[0]} stands in more than one of {', '.join(map(str, paths))}; "
+            "delete these files and run snakemake again."
+        )
+    joined = {}
+    for name in wanted:
+        if name == "pixel":
+            joined[name] = chunks[0][name]
+            if any(not np.array_equal(chunk[name], joined[name]) for chunk in chunks):
+                raise DataError(
+                    f"the footprints of {', '.join(map(str, paths))} differ; "
+                    "delete these files and run snakemake again."
+                )
+        else:
+            joined[name] = np.concatenate([chunk[name] for chunk in chunks])[order]
+    return joined
+
+
+def write_table(path: PathLike, frame: pd.DataFrame) -> None:
+    """Write a table as CSV."""
+    with atomic(path) as temporary:
+        frame.to_csv(temporary, index=False)
+
+
+def write_markdown(path: PathLike, frame: pd.DataFrame) -> None:
+    """Write a table as Markdown, floats with four significant digits."""
+    rows = [list(frame.columns), ["---"] * frame.shape[1]]
+    for row in frame.itertuples(index=False):
+        rows.append([f"{cell:.4g}" if isinstance(cell, float) else str(cell) for cell in row])
+    with atomic(path) as temporary:
+        temporary.write_text("".join("| " + " | ".join(row) + " |\n" for row in rows))
+
+
+def read_table(path: PathLike) -> pd.DataFrame:
+    """Read a CSV table.
+
+    Raises
+    ------
+    DataError
+        If the file is missing or is not a table.
+    """
+    try:
+        return pd.read_csv(path)
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"{path} cannot be read as a table; delete it and run snakemake again."
+        ) from error
+
+
+def read_benchmarks(paths: Sequence[PathLike], threads: Mapping[str, int]) -> pd.DataFrame:
+    """Read Snakemake's benchmark files.
+
+    Parameters
+    ----------
+    paths
+        Benchmark files, below a folder `benchmarks`.
+    threads
+        Threads of the rules that use more than one.
+
+    Returns
+    -------
+    DataFrame
+        One row a job: `rule, tier, split, core_s, max_rss_mb`. Core-seconds are wall time times
+        the threads that the job held, as a cluster bills them: Snakemake samples CPU time only
+        every 30 s, too coarse for short jobs.
+    """
+    rows = []
+    for path in paths:
+        rule, tier, split = job_of(Path(path))
+        try:
+            measured = pd.read_csv(path, sep="\t").iloc[-1]
+            core_s = float(measured["s"]) * threads.get(rule, 1)
+            memory = pd.to_numeric(measured["max_rss"], errors="coerce")
+        except (OSError, ValueError, KeyError, IndexError) as error:
+            raise DataError(f"{path} is not a benchmark; delete it and run again.") from error
+        rows.append((rule, tier, split, core_s, memory))
+    return pd.DataFrame(rows, columns=["rule", "tier", "split", "core_s", "max_rss_mb"])
+
+
+def write_json(path: PathLike, content: Mapping[str, Any]) -> None:
+    """Write a JSON file atomically."""
+    with atomic(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n")
+
+
+def read_json(path: PathLike) -> dict[str, Any]:
+    """Read a JSON file.
+
+    Raises
+    ------
+    DataError
+        If the file is missing or is not JSON.
+    """
+    try:
+        return json.loads(Path(path).read_text())
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read; delete it and run snakemake again.") from error
+
+
+def save_model(path: PathLike, state: Mapping[str, Any], arguments: Mapping[str, Any]) -> None:
+    """Write tensors and the JSON-able arguments that rebuild the module they belong to."""
+    import torch
+
+    with atomic(path) as temporary:
+        torch.save({"state": dict(state), "arguments": json.dumps(arguments)}, temporary)
+
+
+def load_model(path: PathLike) -> tuple[dict[str, "torch.Tensor | Any"], dict[str, Any]]:
+    """Read what `save_model` wrote; only tensors and text are accepted, never pickled code.
+
+    Raises
+    ------
+    DataError
+        If the file is missing or broken.
+    """
+    import torch
+
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        return content["state"], json.loads(content["arguments"])
+    except Exception as error:
+        raise DataError(
+            f"{path} is missing or not a whole mflens model; delete it and run snakemake again."
+        ) from error
+
+
+def _digest(array: np.ndarray) -> str:
+    return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()

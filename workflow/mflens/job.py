@@ -1,0 +1,69 @@
+"""What every Snakemake job needs before it starts: a log, its threads, and short error messages."""
+
+import logging
+import os
+import sys
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from mflens.errors import MflensError
+
+QUIET = {"pysco", "healpy"}
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+def start_job(snakemake: Any) -> None:
+    """Log to the rule's log file and the terminal, and use the rule's number of threads.
+
+    Parameters
+    ----------
+    snakemake
+        The object that Snakemake gives to a script.
+    """
+    start_logging(snakemake.log[0], f"{snakemake.rule}")
+    use_threads(int(snakemake.threads))
+    sys.excepthook = _report_error
+
+
+def start_logging(path: str | os.PathLike[str], name: str) -> None:
+    """Send log records both to the file at `path` and to the terminal, marked with `name`."""
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    handlers: list[logging.Handler] = [
+        logging.FileHandler(path, mode="w"),
+        logging.StreamHandler(sys.stderr),
+    ]
+    for handler in handlers:
+        handler.addFilter(_is_wanted)
+    logging.basicConfig(
+        level=logging.INFO, format=f"[{name}] %(message)s", handlers=handlers, force=True
+    )
+
+
+def _is_wanted(record: logging.LogRecord) -> bool:
+    """Drop what libraries report of every transform and every time step."""
+    chatty = not QUIET.isdisjoint(Path(record.pathname).parts)
+    return record.levelno > logging.INFO or not chatty
+
+
+def use_threads(threads: int) -> None:
+    """Bind OpenMP, numba and torch to `threads` threads; call before they are imported."""
+    for variable in THREAD_VARIABLES:
+        os.environ[variable] = str(threads)
+    # numba cannot raise the number of threads after its start, so it is fixed here once
+    os.environ["NUMBA_NUM_THREADS"] = str(threads)
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(threads)
+    if "numba" in sys.modules:
+        numba = sys.modules["numba"]
+        numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
+
+
+def _report_error(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    """Log errors meant for the user as their sentence alone, all others with their traceback."""
+    if issubclass(kind, MflensError):
+        logging.error("%s", error)
+    else:
+        logging.error("unexpected error", exc_info=(kind, error, trace))

@@ -1,0 +1,78 @@
+"""Priors over the cosmological parameters, and the map of parameters to standard normals."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+LATEX = {
+    "Omega_m": r"\Omega_\mathrm{m}",
+    "sigma_8": r"\sigma_8",
+    "h": "h",
+    "n_s": r"n_\mathrm{s}",
+    "Omega_b": r"\Omega_\mathrm{b}",
+    "m_nu": r"\Sigma m_\nu",
+}
+
+
+class Prior:
+    """A product of one-dimensional priors.
+
+    Inference works in y = Phi^-1(CDF(theta)), in which every prior is a standard normal and no
+    posterior can leave the prior's bounds.
+
+    Parameters
+    ----------
+    parameters
+        The config's `theory.parameters`: name to a number (fixed), to
+        `{prior: uniform, min, max}` or to `{prior: normal, mean, sd}` (free).
+    """
+
+    def __init__(self, parameters: Mapping[str, Any]) -> None:
+        self.parameters = dict(parameters)
+        self.fixed = {k: float(v) for k, v in parameters.items() if not isinstance(v, Mapping)}
+        free = {k: v for k, v in parameters.items() if isinstance(v, Mapping)}
+        self.names = list(free)
+        self.marginals = [_marginal(entry) for entry in free.values()]
+
+    @property
+    def latex(self) -> list[str]:
+        """LaTeX symbols of the free parameters, without dollar signs."""
+        return [LATEX.get(name, name.replace("_", r"\_")) for name in self.names]
+
+    @property
+    def bounds(self) -> np.ndarray:
+        """Support of the free parameters, shape (d, 2); infinite for normal priors."""
+        return np.array([marginal.support() for marginal in self.marginals], dtype=float)
+
+    def from_unit(self, u: np.ndarray) -> np.ndarray:
+        """Map the unit cube, shape (n, d), to parameters by the inverse CDF."""
+        return np.stack([m.ppf(u[:, i]) for i, m in enumerate(self.marginals)], axis=1)
+
+    def to_normal(self, theta: np.ndarray) -> np.ndarray:
+        """Map parameters, shape (n, d), to y = Phi^-1(CDF(theta)), standard normal a priori."""
+        theta = np.asarray(theta, dtype=float)
+        u = np.stack([m.cdf(theta[..., i]) for i, m in enumerate(self.marginals)], axis=-1)
+        return stats.norm.ppf(np.clip(u, 1e-12, 1 - 1e-12))
+
+    def from_normal(self, y: np.ndarray) -> np.ndarray:
+        """Map y, shape (..., d), back to parameters."""
+        u = stats.norm.cdf(np.asarray(y, dtype=float))
+        return np.stack([m.ppf(u[..., i]) for i, m in enumerate(self.marginals)], axis=-1)
+
+    def log_prob(self, theta: np.ndarray) -> np.ndarray:
+        """Return the log density at theta, shape (..., d), summed over parameters."""
+        theta = np.asarray(theta, dtype=float)
+        return np.sum([m.logpdf(theta[..., i]) for i, m in enumerate(self.marginals)], axis=0)
+
+    def complete(self, theta: np.ndarray) -> dict[str, float]:
+        """Return all parameters by name, fixed ones included, for one theta of shape (d,)."""
+        free = {name: float(value) for name, value in zip(self.names, theta, strict=True)}
+        return {name: free.get(name, self.fixed.get(name, np.nan)) for name in self.parameters}
+
+
+def _marginal(entry: Mapping[str, Any]) -> Any:
+    if entry["prior"] == "uniform":
+        return stats.uniform(loc=entry["min"], scale=entry["max"] - entry["min"])
+    return stats.norm(loc=entry["mean"], scale=entry["sd"])
