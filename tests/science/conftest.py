@@ -1,0 +1,94 @@
+"""Fixtures of the physics tests: one cosmology on the default light cone."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from mflens.simulate import harmonics
+from mflens.simulate.chunk import Matching, Sim, make_draw
+from mflens.simulate.lightcone import LightCone, Mesh
+from mflens.simulate.matching import linear_covariance, linear_density, matched_harmonics
+from mflens.simulate.matching import smooth_variance
+from mflens.simulate.randomness import BaseMeasure
+from mflens.simulate.survey import make_survey, shell_windows
+from mflens.simulate.tiers import Sky, make_tier
+from mflens.theory.cosmology import make_cosmology
+from mflens.theory.kernels import Shells, compute_kernels, wavenumbers
+from mflens.theory.spectra import interpolate_log
+
+NSIDE, ELL_MAX = 64, 128
+OPTIONS = {
+    "lognormal": {"shift": 1.0, "n_correlated": 3},
+    "lpt": {"order": 2},
+    "particle_mesh": {"z_start": 9.0, "max_step_ln_a": 0.15},
+}
+SURVEY = {
+    "redshifts": {
+        "kind": "smail", "z_0": 0.64, "alpha": 2.0, "beta": 1.5, "sigma_z": 0.05, "z_max": 1.5,
+        "edges": [0.0, 0.7, 1.5],
+    },
+    "n_gal_arcmin2": [5.0, 5.0], "sigma_e": 0.26, "mask": "octant",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def world():
+    """The default run's light cone, survey and tiers at one cosmology."""
+    shells, mesh = Shells(17, 200.0), Mesh(64, 1000.0, 128)
+    k = wavenumbers(shells, 5.0, mesh.box)
+    kernels = compute_kernels(shells, k, ELL_MAX)
+    parameters = {
+        "Omega_m": 0.3, "sigma_8": 0.8, "h": 0.7, "n_s": 0.96, "Omega_b": 0.046, "m_nu": 0.0
+    }  # fmt: skip
+    cosmology = make_cosmology(0, parameters, shells, kernels, k, "mead2020")
+    sky = Sky(shells, NSIDE, ELL_MAX, mesh)
+    linear = interpolate_log(cosmology.k, cosmology.linear, k)
+    covariance, fill = linear_covariance(
+        kernels, k, cosmology.shell_growth, linear, shells, mesh
+    )
+    windows = shell_windows(shells, cosmology.background, parameters["h"])
+    return SimpleNamespace(
+        shells=shells, mesh=mesh, k=k, kernels=kernels, cosmology=cosmology, sky=sky,
+        survey=make_survey(SURVEY, NSIDE), windows=windows, covariance=covariance, fill=fill,
+        lightcone=LightCone(shells, mesh, ELL_MAX),
+        tiers={name: make_tier(name, options, sky) for name, options in OPTIONS.items()},
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def variance(world):
+    """Calibration of the seed matching from draws that no test uses."""
+    spectra = []
+    for seed in range(900, 924):
+        base = BaseMeasure(seed)
+        density = linear_density(base, world.mesh, world.cosmology.k, world.cosmology.linear)
+        white = matched_harmonics(
+            base, world.lightcone, density, world.cosmology.shell_growth, world.covariance,
+            world.fill, np.ones((world.shells.n_shells, ELL_MAX + 1)),
+        )  # fmt: skip
+        spectra.append(harmonics.cross_spectrum(white, white, ELL_MAX))
+    return smooth_variance(np.stack(spectra), world.shells, world.mesh)
+
+
+@pytest.fixture(scope="session")
+def convergence_of(world, variance):
+    """Return a function of (tier, seed, matched): harmonic coefficients of the convergence."""
+    matching = Matching(world.covariance, world.fill, variance)
+    memory = {}
+
+    def compute(tier, seed, matched=True):
+        if (tier, seed, matched) not in memory:
+            sim = Sim(seed, seed, lambda: world.cosmology, matching if matched else None)
+            draw = make_draw(sim, world.cosmology, world.sky, world.lightcone)
+            kappa = world.survey.convergence(
+                world.tiers[tier].density_shells(world.cosmology, draw),
+                world.windows,
+                world.cosmology.background,
+            )
+            memory[tier, seed, matched] = np.stack(
+                [harmonics.analyse(one, ELL_MAX) for one in kappa]
+            )
+        return memory[tier, seed, matched]
+
+    return compute

@@ -1,0 +1,82 @@
+"""Priors, the design and the plan of sims."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from mflens import plan
+from mflens.prior import Prior
+from mflens.theory.design import draw_design
+
+PARAMETERS = {
+    "Omega_m": {"prior": "uniform", "min": 0.2, "max": 0.4},
+    "sigma_8": {"prior": "normal", "mean": 0.8, "sd": 0.1},
+    "h": 0.7,
+}
+SIZES = [("bulk", 32, 4), ("validation", 8, 4), ("test", 16, 1), ("pairs_lpt", 16, 1)]
+PRIOR = Prior(PARAMETERS)
+
+
+def test_map_to_normals_is_inverted_and_has_the_right_density():
+    theta = np.array([[0.25, 0.7], [0.39, 0.95], [0.2001, 0.8]])
+    y = PRIOR.to_normal(theta)
+    np.testing.assert_allclose(PRIOR.from_normal(y), theta, rtol=1e-9)
+    # p(theta) = N(y) |dy/dtheta|, by finite differences
+    step = 1e-6
+    jacobian = [
+        (PRIOR.to_normal(theta + step * e) - PRIOR.to_normal(theta - step * e))[:, i] / (2 * step)
+        for i, e in enumerate(np.eye(2))
+    ]
+    density = stats.norm.logpdf(y).sum(axis=1) + np.log(jacobian).sum(axis=0)
+    np.testing.assert_allclose(PRIOR.log_prob(theta), density, rtol=1e-4, atol=1e-4)
+    assert PRIOR.bounds.tolist() == [[0.2, 0.4], [-np.inf, np.inf]]
+    assert PRIOR.complete(np.array([0.3, 0.8])) == {"Omega_m": 0.3, "sigma_8": 0.8, "h": 0.7}
+
+
+def test_design_fills_the_prior_and_splits_share_nothing():
+    table = draw_design(PRIOR, SIZES, plan.SIMS_PER_SPLIT, seed=3)
+    assert table["sim"].is_unique and table["seed"].is_unique
+    cosmologies = table.drop_duplicates("cosmology")
+    assert cosmologies["Omega_m"].is_unique
+    assert (table.groupby("cosmology")["split"].nunique() == 1).all()
+    assert (table.query("split == 'bulk'").groupby("cosmology").size() == 4).all()
+    u = stats.norm.cdf(PRIOR.to_normal(table[PRIOR.names].to_numpy()))
+    assert 0 < u.min() and u.max() < 1
+    assert np.abs(u.mean(axis=0) - 0.5).max() < 0.05
+
+
+def test_a_larger_split_keeps_the_sims_of_all_splits():
+    larger = [("bulk", 64, 4), *SIZES[1:]]
+    old = draw_design(PRIOR, SIZES, plan.SIMS_PER_SPLIT, seed=3).set_index("sim")
+    new = draw_design(PRIOR, larger, plan.SIMS_PER_SPLIT, seed=3).set_index("sim")
+    assert new.loc[old.index].equals(old)
+
+
+def test_seed_changes_everything():
+    a, b = (draw_design(PRIOR, SIZES, plan.SIMS_PER_SPLIT, seed=seed) for seed in (3, 4))
+    assert not set(a["seed"]) & set(b["seed"])
+    assert not set(a["Omega_m"]) & set(b["Omega_m"])
+
+
+@pytest.mark.parametrize("ladder", [["lognormal", "lpt"], ["lognormal", "lpt", "particle_mesh"]])
+def test_splits_run_on_neighbours(ladder):
+    splits = plan.splits(ladder)
+    assert splits["bulk"] == splits["validation"] == ["lognormal"]
+    assert splits["test"] == [ladder[-1]]
+    assert splits["pairs_lpt"] == ["lognormal", "lpt"]
+    assert len(splits) == 3 + len(ladder) - 1
+
+
+def test_chunks_and_meshes():
+    simulate = {
+        "sims": {"bulk": 10, "pairs": 5},
+        "chunk_size": {"bulk": 4, "pairs": 5},
+        "realisations_per_cosmology": 2,
+        "tiers": {"mine": {"class": "a.B", "uses_mesh": True}, "lognormal": {}},
+    }
+    assert plan.n_chunks("bulk", simulate) == 3
+    assert plan.n_chunks("pairs_mine", simulate) == 1
+    assert plan.realisations("bulk", simulate) == 2 and plan.realisations("test", simulate) == 1
+    assert plan.shares_mesh("pairs_mine", ["lognormal", "mine"], simulate)
+    assert not plan.shares_mesh("bulk", ["lognormal", "mine"], simulate)
+    assert plan.runs(["prior", "linear"], [16, 8]) == [("prior", 0), ("linear", 8), ("linear", 16)]

@@ -1,0 +1,109 @@
+"""One cosmology with its theory, put together from CAMB, growth and kernels."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mflens.theory.growth import Growth, compute_growth
+from mflens.theory.kernels import Shells
+from mflens.theory.power import compute_background, compute_power
+from mflens.theory.spectra import (
+    ShellGrowth,
+    continuum_measure,
+    interpolate_power,
+    matter_spectra,
+    shell_growth,
+)
+
+if TYPE_CHECKING:
+    from cosmology.compat.camb import Cosmology as Background
+
+Z_TABLE_MAX = 6.0
+N_Z_TABLE = 1024
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Background and growth of one cosmology on the shells.
+
+    Attributes
+    ----------
+    parameters
+        All parameters by name.
+    background
+        CAMB's background behind the cosmology API that GLASS uses; distances in Mpc.
+    growth, shell_growth
+        Growth table, and growth in the shells.
+    """
+
+    parameters: Mapping[str, float]
+    background: "Background"
+    growth: Growth
+    shell_growth: ShellGrowth
+
+
+def make_geometry(parameters: Mapping[str, float], shells: Shells) -> Geometry:
+    """Compute background and growth for one set of parameters."""
+    from cosmology.compat.camb import Cosmology as Background
+
+    background = Background(compute_background(parameters))
+    growth = compute_growth(parameters["Omega_m"])
+    z = np.linspace(0.0, Z_TABLE_MAX, N_Z_TABLE)
+    chi = np.asarray(background.comoving_distance(z), dtype=float) * parameters["h"]
+    first = growth.at("first", 1 / (1 + z))
+    return Geometry(parameters, background, growth, shell_growth(shells, chi, z, first))
+
+
+@dataclass(frozen=True)
+class Cosmology(Geometry):
+    """One cosmology and its theory, as the tiers see it.
+
+    Attributes
+    ----------
+    id
+        Number of the cosmology.
+    k, linear
+        Linear power today in (Mpc/h)^3 at k in h/Mpc, shapes (n_k,).
+    spectra
+        Non-linear C_l^{ij} of the shells' density, shape (ell_max + 1, n_shells, n_shells).
+    """
+
+    id: int
+    k: np.ndarray
+    linear: np.ndarray
+    spectra: np.ndarray
+
+
+def make_cosmology(
+    number: int,
+    parameters: Mapping[str, float],
+    shells: Shells,
+    kernels: np.ndarray,
+    k: np.ndarray,
+    nonlinear: str,
+) -> Cosmology:
+    """Compute power spectra with CAMB and project them onto the shells.
+
+    Parameters
+    ----------
+    number
+        Number of the cosmology.
+    parameters
+        All parameters by name.
+    shells
+        The shells.
+    kernels, k
+        Projection kernels and their wavenumbers in h/Mpc (`compute_kernels`).
+    nonlinear
+        CAMB's name of the non-linear model.
+    """
+    geometry = make_geometry(parameters, shells)
+    growth = geometry.shell_growth
+    power = compute_power(parameters, growth.z, k[-1], nonlinear)
+    _, evolved = interpolate_power(power, k)
+    spectra = matter_spectra(kernels, k, growth, evolved, continuum_measure(k))
+    return Cosmology(
+        **vars(geometry), id=number, k=power.k, linear=power.linear, spectra=spectra
+    )

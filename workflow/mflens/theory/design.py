@@ -1,0 +1,59 @@
+"""The design: which parameters and which seed every sim has."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from scipy.stats import qmc
+
+from mflens.prior import Prior
+
+SEED_BITS = 63
+
+
+def draw_design(
+    prior: Prior, sizes: Sequence[tuple[str, int, int]], first_sim: int, seed: int
+) -> pd.DataFrame:
+    """Draw parameters from a scrambled Sobol sequence of its own for every split.
+
+    Parameters
+    ----------
+    prior
+        The prior over the free parameters.
+    sizes
+        Split, number of sims and number of sims that share a cosmology, for each split.
+    first_sim
+        Sims of the k-th split are numbered from k * first_sim: more sims in one split change no
+        sim of another, and the first n sims stay what they are when a split grows.
+    seed
+        The run's seed.
+
+    Returns
+    -------
+    DataFrame
+        Columns `sim, seed, split, cosmology` and the free parameters.
+    """
+    frames = []
+    for number, (split, n_sims, realisations) in enumerate(sizes):
+        rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(number,)))
+        n_cosmologies = -(-n_sims // realisations)
+        sobol = qmc.Sobol(len(prior.names), rng=rng)
+        u = sobol.random_base2(int(np.ceil(np.log2(max(n_cosmologies, 2)))))[:n_cosmologies]
+        theta = np.repeat(prior.from_unit(u), realisations, axis=0)[:n_sims]
+        index = np.arange(n_sims)
+        frame = pd.DataFrame(
+            {
+                "sim": number * first_sim + index,
+                "seed": [_seed(seed, number, i) for i in index],
+                "split": split,
+                "cosmology": number * first_sim + index // realisations,
+            }
+        )
+        frame[prior.names] = theta
+        frames.append(frame)
+    return pd.concat(frames, ignore_index=True)
+
+
+def _seed(seed: int, split: int, index: int) -> int:
+    state = np.random.SeedSequence(seed, spawn_key=(split, index)).generate_state(1, np.uint64)
+    return int(state[0] >> np.uint64(64 - SEED_BITS))

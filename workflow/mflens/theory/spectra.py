@@ -1,0 +1,145 @@
+"""Angular power spectra of density shells, beyond Limber, from precomputed kernels."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.interpolate import CubicSpline
+
+from mflens.theory.kernels import Shells
+from mflens.theory.power import Power
+
+
+@dataclass(frozen=True)
+class ShellGrowth:
+    """Linear growth averaged over each shell and its slope inside.
+
+    Attributes
+    ----------
+    z
+        Redshift at which D equals the shell's mean, shape (n_shells,).
+    mean
+        Volume-averaged D, shape (n_shells,).
+    slope
+        d ln D per shell thickness, shape (n_shells,).
+    """
+
+    z: np.ndarray
+    mean: np.ndarray
+    slope: np.ndarray
+
+
+def shell_growth(shells: Shells, chi: np.ndarray, z: np.ndarray, growth: np.ndarray) -> ShellGrowth:
+    """Average the growth factor over the shells.
+
+    Parameters
+    ----------
+    shells
+        The shells.
+    chi, z, growth
+        Table of comoving distance (Mpc/h, ascending), redshift and D, each of shape (n,).
+    """
+    mean, slope = np.empty(shells.n_shells), np.empty(shells.n_shells)
+    for i in range(shells.n_shells):
+        nodes, weights = shells.quadrature(i, 8)
+        d = np.interp(nodes, chi, growth)
+        x = shells.offset(i, nodes)
+        mean[i] = weights @ d
+        slope[i] = (weights @ (x * d)) / (weights @ x**2) / mean[i]
+    # D falls with z
+    return ShellGrowth(z=np.interp(-mean, -growth, z), mean=mean, slope=slope)
+
+
+def matter_spectra(
+    kernels: np.ndarray, k: np.ndarray, growth: ShellGrowth, power: np.ndarray, measure: np.ndarray
+) -> np.ndarray:
+    """Return C_l^{ij} of the density contrast in all pairs of shells.
+
+    C_l^{ij} = sum_k measure(k) Delta_l^i(k) Delta_l^j(k) sqrt(P_i(k) P_j(k))
+
+    Parameters
+    ----------
+    kernels
+        Output of `compute_kernels`, shape (n_ell, n_shells, 2, n_k).
+    k
+        Wavenumbers in h/Mpc, shape (n_k,).
+    growth
+        Growth in the shells.
+    power
+        Matter power in each shell in (Mpc/h)^3, shape (n_shells, n_k).
+    measure
+        `continuum_measure` for infinite space, `lattice_measure` for a periodic box.
+
+    Returns
+    -------
+    array
+        Shape (n_ell, n_shells, n_shells).
+    """
+    root = np.sqrt(power * measure).astype(np.float32)
+    delta = kernels[:, :, 1] * growth.slope.astype(np.float32)[:, None]
+    delta += kernels[:, :, 0]
+    delta *= root
+    return np.matmul(delta, delta.transpose(0, 2, 1)).astype(float)
+
+
+def continuum_measure(k: np.ndarray) -> np.ndarray:
+    """Return (2/pi) k^2 dk by the trapezium rule, in (h/Mpc)^3, shape (n_k,)."""
+    return 2 / np.pi * k**2 * np.gradient(k)
+
+
+def lattice_measure(
+    k: np.ndarray, n_mesh: int, box: float, weight: np.ndarray | None = None
+) -> np.ndarray:
+    """Return the measure of a periodic box: its discrete modes, shared out to the grid.
+
+    The mean over m of the projected power is (4 pi / V) sum over lattice modes of P Delta_l^2, of
+    which the integral with (2/pi) k^2 dk is the continuum limit.
+
+    Parameters
+    ----------
+    k
+        Wavenumbers in h/Mpc, shape (n_k,), ascending.
+    n_mesh
+        Mesh cells per side.
+    box
+        Side of the box in Mpc/h.
+    weight
+        Squared filter on each mode of the half-complex mesh, shape (n, n, n // 2 + 1).
+    """
+    modes = mesh_wavenumbers(n_mesh, box)
+    counts = np.full(modes.shape, 2.0)
+    counts[..., 0] = 1.0
+    if n_mesh % 2 == 0:
+        counts[..., -1] = 1.0
+    if weight is not None:
+        counts = counts * weight
+    counts[0, 0, 0] = 0.0
+    modes, counts = modes.ravel(), counts.ravel()
+    # linear sharing between the two neighbours on the grid; modes beyond it are dropped
+    right = np.clip(np.searchsorted(k, modes), 1, k.size - 1)
+    fraction = (modes - k[right - 1]) / (k[right] - k[right - 1])
+    counts = np.where((fraction >= 0) & (fraction <= 1), counts, 0.0)
+    total = np.bincount(right - 1, counts * (1 - fraction), minlength=k.size)
+    total += np.bincount(right, counts * fraction, minlength=k.size)
+    return 4 * np.pi / box**3 * total
+
+
+def mesh_wavenumbers(n_mesh: int, box: float) -> np.ndarray:
+    """Return |k| in h/Mpc of the half-complex Fourier mesh, shape (n, n, n // 2 + 1)."""
+    k = 2 * np.pi / box * np.fft.fftfreq(n_mesh, 1 / n_mesh)
+    kz = 2 * np.pi / box * np.arange(n_mesh // 2 + 1)
+    return np.sqrt(k[:, None, None] ** 2 + k[None, :, None] ** 2 + kz[None, None, :] ** 2)
+
+
+def interpolate_power(power: Power, k: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Interpolate linear (n_k,) and non-linear (n_z, n_k) power to k, log-log and cubic."""
+    values = interpolate_log(power.k, np.vstack([power.linear, power.nonlinear]), k)
+    return values[0], values[1:]
+
+
+def interpolate_log(k: np.ndarray, power: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """Interpolate power, shape (..., n_k), to the wavenumbers `at`: cubic in log-log.
+
+    Wavenumbers beyond the table get its end values.
+    """
+    x = np.log(np.clip(at, k[0], k[-1]))
+    return np.exp(CubicSpline(np.log(k), np.log(power), axis=-1)(x))
