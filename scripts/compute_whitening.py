@@ -1,0 +1,61 @@
+"""Calibrate the seed matching on linear projections, once per mesh, box and resolution."""
+
+from typing import Any
+
+import numpy as np
+
+from mflens.io import read_hdf5, write_hdf5
+from mflens.job import start_job
+from mflens.prior import Prior
+from mflens.simulate import harmonics, particles  # noqa: F401  (compiles PySCo once, not per job)
+from mflens.simulate.lightcone import LightCone, Mesh
+from mflens.simulate.matching import (
+    linear_covariance,
+    linear_density,
+    matched_harmonics,
+    smooth_variance,
+)
+from mflens.simulate.randomness import BaseMeasure
+from mflens.theory.cosmology import make_cosmology
+from mflens.theory.kernels import Shells
+from mflens.theory.spectra import interpolate_log
+
+
+def main(
+    kernels: str,
+    whitening: str,
+    parameters: dict[str, Any],
+    shells: dict[str, Any],
+    mesh: dict[str, Any],
+    nonlinear: str,
+    seed: int,
+) -> None:
+    """Write the variance of whitened coefficients at the prior's median cosmology."""
+    prior = Prior(parameters)
+    shape = Shells(shells["n_shells"], shells["thickness_mpc_h"])
+    box = Mesh(mesh["n_mesh"], mesh["box_mpc_h"], mesh["projection_nside"])
+    arrays, attributes = read_hdf5(kernels)
+    ell_max = int(attributes["ell_max"])
+    median = prior.complete(prior.from_unit(np.full((1, len(prior.names)), 0.5))[0])
+    cosmology = make_cosmology(0, median, shape, arrays["kernels"], arrays["k"], nonlinear)
+    linear = interpolate_log(cosmology.k, cosmology.linear, arrays["k"])
+    covariance, fill = linear_covariance(
+        arrays["kernels"], arrays["k"], cosmology.shell_growth, linear, shape, box
+    )
+    lightcone = LightCone(shape, box, ell_max)
+    unity = np.ones((shape.n_shells, ell_max + 1))
+    spectra = []
+    for child in np.random.SeedSequence(seed).spawn(mesh["n_calibration"]):
+        base = BaseMeasure(int(child.generate_state(1)[0]))
+        density = linear_density(base, box, cosmology.k, cosmology.linear)
+        white = matched_harmonics(
+            base, lightcone, density, cosmology.shell_growth, covariance, fill, unity
+        )
+        spectra.append(harmonics.cross_spectrum(white, white, ell_max))
+    variance = smooth_variance(np.stack(spectra), shape, box)
+    write_hdf5(whitening, {"variance": variance}, {"n_calibration": mesh["n_calibration"]})
+
+
+if __name__ == "__main__":
+    start_job(snakemake)  # noqa: F821
+    main(**snakemake.input, **snakemake.output, **snakemake.params)  # noqa: F821

@@ -1,0 +1,99 @@
+"""Simulate a chunk of sims on one tier and write their noisy shear maps."""
+
+import json
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from mflens.errors import DataError
+from mflens.io import read_hdf5, read_table, write_hdf5
+from mflens.job import start_job
+from mflens.prior import Prior
+from mflens.simulate.chunk import Matching, Sim, simulate_chunk
+from mflens.simulate.lightcone import Mesh
+from mflens.simulate.survey import make_survey
+from mflens.simulate.tiers import Sky, make_tier
+from mflens.theory.cosmology import Cosmology, make_geometry
+from mflens.theory.kernels import Shells
+
+
+def main(
+    table: str,
+    spectra: str,
+    maps: str,
+    parameters: dict[str, Any],
+    shells: dict[str, Any],
+    simulate: dict[str, Any],
+    threads: int,
+    first: int,
+    last: int,
+    n_convergence: int,
+    tier: str,
+    split: str,
+    chunk: str,
+    whitening: str | None = None,
+) -> None:
+    """Write `sim, theta, maps, pixel` and, of the first sims of a split, their convergence."""
+    prior = Prior(parameters)
+    sky = make_sky(shells, simulate)
+    survey = make_survey(simulate["survey"], sky.nside)
+    theory, _ = read_hdf5(spectra)
+    variance = read_hdf5(whitening)[0]["variance"] if whitening else None
+    row = {number: i for i, number in enumerate(theory["cosmology"])}
+
+    @cache
+    def cosmology(i: int) -> Cosmology:
+        geometry = make_geometry(prior.complete(theory["theta"][i]), sky.shells)
+        return Cosmology(
+            **vars(geometry),
+            id=int(theory["cosmology"][i]),
+            k=theory["k"],
+            linear=theory["linear"][i],
+            spectra=theory["spectra"][i],
+        )
+
+    def matching(i: int) -> Matching | None:
+        if variance is None:
+            return None
+        return Matching(theory["covariance"][i], theory["fill"][i], variance)
+
+    chosen = read_table(table).query("split == @split").iloc[first:last]
+    missing = set(chosen["cosmology"]) - set(row)
+    if missing:
+        raise DataError(f"{spectra} lacks cosmology {min(missing)}; delete it and run again.")
+    sims = [
+        Sim(s.sim, s.seed, lambda i=row[s.cosmology]: cosmology(i), matching(row[s.cosmology]))
+        for s in chosen.itertuples()
+    ]
+    made = make_tier(tier, simulate["tiers"].get(tier, {}), sky)
+    arrays = simulate_chunk(sims, made, survey, sky, n_convergence)
+    arrays["sim"] = chosen["sim"].to_numpy(dtype=np.int64)
+    arrays["seed"] = chosen["seed"].to_numpy(dtype=np.int64)
+    arrays["theta"] = chosen[prior.names].to_numpy(dtype=float)
+    arrays["pixel"] = survey.pixel
+    arrays["convergence_sim"] = arrays["sim"][: len(arrays["convergence"])]
+    attributes = {
+        "tier": tier, "split": split, "chunk": chunk, "nside": sky.nside, "ell_max": sky.ell_max,
+        "ordering": "nested", "unit": "dimensionless", "component": ["gamma_1", "gamma_2"],
+        "polarisation": "COSMO", "parameters": prior.names, "threads": threads,
+        "footprint": simulate["survey"]["mask"], "noise_sd": survey.noise_sd,
+        "tier_options": json.dumps(simulate["tiers"].get(tier, {}), sort_keys=True),
+    }  # fmt: skip
+    write_hdf5(maps, arrays, attributes)
+
+
+def make_sky(shells: dict[str, Any], simulate: dict[str, Any]) -> Sky:
+    """Return the discretisation that the config describes."""
+    mesh = simulate["mesh"]
+    return Sky(
+        Shells(shells["n_shells"], shells["thickness_mpc_h"]),
+        simulate["nside"],
+        simulate["ell_max"],
+        Mesh(mesh["n_mesh"], mesh["box_mpc_h"], mesh["projection_nside"]),
+    )
+
+
+if __name__ == "__main__":
+    start_job(snakemake)  # noqa: F821
+    main(**snakemake.input, **snakemake.output, **snakemake.params, **snakemake.wildcards)  # noqa: F821

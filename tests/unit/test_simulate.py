@@ -1,0 +1,166 @@
+"""Random numbers, transforms, projection and survey."""
+
+import healpy
+import numpy as np
+import pytest
+
+from mflens.errors import ConfigError
+from mflens.simulate import harmonics
+from mflens.simulate.bandpowers import average_bands, measure_band_powers
+from mflens.simulate.lightcone import LightCone, Mesh
+from mflens.simulate.matching import whiten
+from mflens.simulate.randomness import BaseMeasure, InjectedHarmonics
+from mflens.simulate.survey import Survey, footprint, source_distributions
+from mflens.simulate.tiers import make_tier, tier_class
+from mflens.theory.kernels import Shells
+
+SMAIL = {
+    "kind": "smail", "z_0": 0.64, "alpha": 2.0, "beta": 1.5, "sigma_z": 0.05, "z_max": 1.5,
+    "edges": [0.0, 0.7, 1.5],
+}  # fmt: skip
+
+
+def test_harmonics_are_a_prefix_of_those_with_higher_ell_max():
+    low, high = (BaseMeasure(5).harmonics("harmonics", 2, ell_max) for ell_max in (8, 16))
+    for m in range(9):
+        a = m * (17 - m) // 2 + np.arange(m, 9)
+        b = m * (33 - m) // 2 + np.arange(m, 9)
+        np.testing.assert_array_equal(low[:, a], high[:, b])
+
+
+def test_harmonics_have_unit_variance_and_purposes_are_independent():
+    a = BaseMeasure(1).harmonics("harmonics", 4, 64)
+    b = BaseMeasure(1).harmonics("fill", 4, 64)
+    assert harmonics.cross_spectrum(a, a, 64)[:, 10:].mean() == pytest.approx(1, abs=0.03)
+    assert abs(harmonics.cross_spectrum(a, b, 64)[:, 10:].mean()) < 0.03
+    assert np.all(a[:, :65].imag == 0)
+
+
+def test_injected_numbers_come_back_through_the_formula_of_glass():
+    ell_max = 6
+    alm = BaseMeasure(2).harmonics("harmonics", 1, ell_max)
+    injected = InjectedHarmonics(alm, ell_max)
+    n = (ell_max + 1) * (ell_max + 2) // 2
+    z = injected.standard_normal((n, 2)) @ np.array([1, 1j]) / np.sqrt(2)
+    made = np.empty(n, dtype=complex)
+    ell = np.repeat(np.arange(ell_max + 1), np.arange(1, ell_max + 2))
+    m = np.arange(n) - ell * (ell + 1) // 2
+    made[m * (2 * ell_max + 1 - m) // 2 + ell] = np.where(m == 0, z.real + z.imag, z)
+    np.testing.assert_allclose(made, alm[0], atol=1e-14)
+    with pytest.raises(StopIteration):
+        injected.standard_normal((n, 2))
+
+
+@pytest.mark.parametrize("spin", [0, 2])
+def test_transforms_invert_each_other_and_agree_with_healpy(spin):
+    nside, ell_max = 16, 32
+    rng = np.random.default_rng(0)
+    alm = rng.standard_normal((2 if spin else 1, 561)) + 1j * rng.standard_normal((1, 561))
+    alm[:, : ell_max + 1] = alm[:, : ell_max + 1].real
+    alm[:, harmonics.degrees(ell_max) < spin] = 0
+    alm = alm if spin else alm[0]
+    maps = harmonics.synthesise(alm, nside, ell_max, spin=spin)
+    reference = (
+        healpy.alm2map_spin(list(alm), nside, 2, ell_max)
+        if spin
+        else healpy.alm2map(alm, nside, lmax=ell_max)
+    )
+    np.testing.assert_allclose(maps, reference, atol=1e-10)
+    np.testing.assert_allclose(harmonics.analyse(maps, ell_max, spin=spin), alm, atol=1e-4)
+
+
+def test_cross_spectrum_agrees_with_healpy():
+    alm = BaseMeasure(3).harmonics("harmonics", 2, 20)
+    expected = healpy.alm2cl(alm[0], alm[1])
+    np.testing.assert_allclose(harmonics.cross_spectrum(alm[0], alm[1], 20), expected)
+
+
+def test_whitening_undoes_a_known_covariance():
+    ell_max, n = 24, 3
+    mix = np.tril(np.random.default_rng(1).uniform(0.3, 1, (n, n)))
+    white = BaseMeasure(4).harmonics("harmonics", n, ell_max)
+    covariance = np.broadcast_to(mix @ mix.T, (ell_max + 1, n, n))
+    np.testing.assert_allclose(whiten(mix @ white, covariance), white, atol=1e-10)
+
+
+def test_projection_of_a_constant_slope_and_of_a_plane_wave():
+    shells, mesh = Shells(2, 100.0), Mesh(32, 400.0, 32)
+    lightcone = LightCone(shells, mesh, 16)
+    x = np.arange(32) / 32
+    wave = np.cos(2 * np.pi * x)[None, None, :] * np.ones((32, 32, 1))
+    alm = lightcone.project(np.fft.rfftn(wave), np.zeros(2), assignment=0)
+    # plane-wave expansion: cos(k z) = sum_l (2l+1) i^l j_l(k r) P_l, even l only, m = 0
+    from mflens.theory.kernels import compute_kernels
+
+    kernel = compute_kernels(shells, np.array([2 * np.pi / 400]), 16)[:, :, 0, 0]
+    for ell in (2, 4):
+        expected = (-1) ** (ell // 2) * np.sqrt(4 * np.pi * (2 * ell + 1)) * kernel[ell]
+        np.testing.assert_allclose(alm[:, ell].real, expected, rtol=0.02, atol=2e-4)
+    assert np.abs(alm[:, 1]).max() < 1e-3
+
+
+def test_footprints(tmp_path):
+    octant = footprint("octant", 8)
+    # the ring on the equator belongs to neither hemisphere
+    assert octant.size == (768 - 32) // 8
+    theta, phi = healpy.pix2ang(8, octant, nest=True)
+    assert theta.max() < np.pi / 2 and phi.max() < np.pi / 2
+    assert np.array_equal(footprint("full", 8), np.arange(768))
+    mask = np.zeros(768)
+    mask[:100] = 1
+    healpy.write_map(str(tmp_path / "mask.fits"), mask, nest=True, dtype=float)
+    assert footprint(str(tmp_path / "mask.fits"), 8).tolist() == list(range(100))
+    with pytest.raises(ConfigError, match="nside 8"):
+        footprint(str(tmp_path / "mask.fits"), 16)
+
+
+def test_sources_from_smail_and_from_a_file(tmp_path):
+    z, bins = source_distributions(SMAIL)
+    np.testing.assert_allclose(np.trapezoid(bins, z, axis=1), 1)
+    assert (z * bins).sum(axis=1)[0] < (z * bins).sum(axis=1)[1]
+    np.savetxt(tmp_path / "nz.txt", np.column_stack([z, 3 * bins.T]))
+    z_file, bins_file = source_distributions({"kind": "file", "path": str(tmp_path / "nz.txt")})
+    np.testing.assert_allclose(bins_file, bins, rtol=1e-9)
+    with pytest.raises(ConfigError, match="no sources"):
+        source_distributions({**SMAIL, "edges": [0.0, 0.7, 8.0, 9.0]})
+    assert z_file.size == z.size
+
+
+def test_noise_belongs_to_the_draw_and_not_to_the_tier():
+    z, bins = source_distributions(SMAIL)
+    one, other = (
+        Survey(z, bins, np.array([5.0, 10.0]), 0.26, pixel, 16)
+        for pixel in (np.arange(100), np.arange(50, 150))
+    )
+    noise = one.noise(BaseMeasure(9))
+    np.testing.assert_array_equal(noise, one.noise(BaseMeasure(9)))
+    np.testing.assert_array_equal(noise[:, :, 50:], other.noise(BaseMeasure(9))[:, :, :50])
+    np.testing.assert_allclose(noise.std(axis=(1, 2)), one.noise_sd, rtol=0.2)
+    # sigma_e / sqrt(galaxies in a pixel)
+    area = healpy.nside2pixarea(16, degrees=True) * 3600
+    np.testing.assert_allclose(one.noise_sd, 0.26 / np.sqrt(np.array([5.0, 10.0]) * area))
+
+
+def test_band_powers_see_e_and_b():
+    nside, ell_max = 16, 24
+    alm = BaseMeasure(6).harmonics("harmonics", 2, ell_max)
+    alm[:, harmonics.degrees(ell_max) < 2] = 0
+    maps = harmonics.synthesise(np.stack([alm[0], 0 * alm[0]]), nside, ell_max, spin=2)
+    pixel = np.arange(12 * nside**2)
+    nested = maps[:, healpy.nest2ring(nside, pixel)]
+    values, labels = measure_band_powers(nested[None, None], pixel, nside, [4, 12, 24])
+    expected = average_bands(harmonics.cross_spectrum(alm[0], alm[0], ell_max), [4, 12, 24])
+    assert labels == ["E1E1_4_12", "E1E1_12_24", "B1B1_4_12", "B1B1_12_24"]
+    np.testing.assert_allclose(values[0, :2], expected, rtol=0.02)
+    assert np.abs(values[0, 2:]).max() < 0.02 * expected.min()
+
+
+def test_unknown_tiers_and_options_are_refused():
+    with pytest.raises(ConfigError, match="unknown tier 'nbody'"):
+        tier_class("nbody", {})
+    with pytest.raises(ConfigError, match="cannot be imported"):
+        tier_class("nbody", {"class": "nowhere.Nothing"})
+    with pytest.raises(ConfigError, match="no method density_shells"):
+        tier_class("nbody", {"class": "mflens.prior.Prior"})
+    with pytest.raises(ConfigError, match="does not take these options"):
+        make_tier("lognormal", {"shfit": 1.0}, None)

@@ -1,0 +1,1 @@
+"""Simulation: tiers, the light cone of a mesh, seed matching, lensing and survey."""

@@ -1,0 +1,137 @@
+"""Simulate the sims of one chunk: theory and random numbers in, noisy shear maps out."""
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mflens.simulate import harmonics
+from mflens.simulate.lightcone import LightCone
+from mflens.simulate.matching import linear_density, matched_harmonics
+from mflens.simulate.randomness import BaseMeasure
+from mflens.simulate.survey import Survey, shell_windows
+from mflens.simulate.tiers import Draw, Sky, Tier
+from mflens.theory.cosmology import Cosmology
+
+logger = logging.getLogger(__name__)
+
+SECONDS_BETWEEN_REPORTS = 10.0
+
+
+@dataclass(frozen=True)
+class Matching:
+    """What the seed matching of one cosmology needs (`matching.linear_covariance`).
+
+    Attributes
+    ----------
+    covariance, fill
+        Covariance of the projected linear mesh and the fill, per l.
+    variance
+        Calibration of the whitened variance, shape (n_shells, n_ell).
+    """
+
+    covariance: np.ndarray
+    fill: np.ndarray
+    variance: np.ndarray
+
+
+@dataclass(frozen=True)
+class Sim:
+    """One sim of a chunk.
+
+    Attributes
+    ----------
+    sim, seed
+        Its number and the seed of its random numbers.
+    cosmology
+        Makes or returns its cosmology.
+    matching
+        Phases from the mesh; None to draw them afresh.
+    """
+
+    sim: int
+    seed: int
+    cosmology: Callable[[], Cosmology]
+    matching: Matching | None
+
+
+def make_draw(sim: Sim, cosmology: Cosmology, sky: Sky, lightcone: LightCone | None) -> Draw:
+    """Return the draw of a sim: phases matched to the mesh, or fresh ones."""
+    base = BaseMeasure(sim.seed)
+
+    def density() -> np.ndarray:
+        return linear_density(base, sky.mesh, cosmology.k, cosmology.linear)
+
+    def phases(draw: Draw) -> np.ndarray:
+        if sim.matching is None or lightcone is None:
+            return base.harmonics("harmonics", sky.shells.n_shells, sky.ell_max)
+        return matched_harmonics(
+            base,
+            lightcone,
+            draw.linear_density,
+            cosmology.shell_growth,
+            sim.matching.covariance,
+            sim.matching.fill,
+            sim.matching.variance,
+        )
+
+    return Draw(base, density, phases)
+
+
+def simulate_chunk(
+    sims: Sequence[Sim], tier: Tier, survey: Survey, sky: Sky, n_convergence: int
+) -> dict[str, np.ndarray]:
+    """Simulate all sims of a chunk.
+
+    Parameters
+    ----------
+    sims
+        The sims.
+    tier
+        The simulator.
+    survey
+        Sources, noise and footprint.
+    sky
+        The discretisation.
+    n_convergence
+        Keep the noiseless full-sky convergence, and the spectra of the white coefficients, of this
+        many sims.
+
+    Returns
+    -------
+    dict
+        `maps` (sim, bin, component, pixel), float32, noisy shear; `convergence` (sim, bin, pixel
+        of the sky in RING order), float32; `white_spectra` (sim, shell, l) of matched draws.
+    """
+    matched = any(sim.matching is not None for sim in sims)
+    lightcone = LightCone(sky.shells, sky.mesh, sky.ell_max) if matched else None
+    maps, kept, white = [], [], []
+    start = reported = time.monotonic()
+    for number, sim in enumerate(sims):
+        cosmology = sim.cosmology()
+        draw = make_draw(sim, cosmology, sky, lightcone)
+        windows = shell_windows(sky.shells, cosmology.background, cosmology.parameters["h"])
+        kappa = survey.convergence(
+            tier.density_shells(cosmology, draw), windows, cosmology.background
+        )
+        shear = survey.shear(kappa, sky.ell_max) + survey.noise(draw.base)
+        maps.append(shear.astype(np.float32))
+        if number < n_convergence:
+            kept.append(kappa.astype(np.float32))
+            if matched:
+                alm = draw.harmonics
+                white.append(harmonics.cross_spectrum(alm, alm, sky.ell_max))
+        now = time.monotonic()
+        if now - reported > SECONDS_BETWEEN_REPORTS:
+            reported = now
+            left = (now - start) / (number + 1) * (len(sims) - number - 1)
+            logger.info("%d of %d sims, %.0f s left", number + 1, len(sims), left)
+    shape = (0, survey.n_bins, 12 * survey.nside**2)
+    empty = np.zeros((0, sky.shells.n_shells, sky.ell_max + 1))
+    return {
+        "maps": np.stack(maps),
+        "convergence": np.stack(kept) if kept else np.zeros(shape, dtype=np.float32),
+        "white_spectra": np.stack(white) if white else empty,
+    }

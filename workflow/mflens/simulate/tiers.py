@@ -1,0 +1,141 @@
+"""What a tier is: a class that turns one cosmology and one draw into density shells.
+
+A user's tier is any importable class with this interface, named in the config:
+
+    simulate: {tiers: {my_tier: {class: my_module.MyTier, some_option: 1.0}}}
+
+With `uses_mesh: true` there, its pairs share the phases of `draw.linear_density`.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import import_module
+from typing import Any, Protocol
+
+import numpy as np
+
+from mflens.errors import ConfigError
+from mflens.simulate.lightcone import Mesh
+from mflens.simulate.randomness import BaseMeasure
+from mflens.theory.cosmology import Cosmology
+from mflens.theory.kernels import Shells
+
+BUILT_IN = {
+    "lognormal": "mflens.simulate.lognormal.Lognormal",
+    "lpt": "mflens.simulate.particles.LagrangianPerturbation",
+    "particle_mesh": "mflens.simulate.particles.ParticleMesh",
+}
+
+
+@dataclass(frozen=True)
+class Sky:
+    """The discretisation that all tiers share.
+
+    Attributes
+    ----------
+    shells
+        Comoving shells (Mpc/h).
+    nside
+        HEALPix resolution of the density shells.
+    ell_max
+        Largest multipole, at most 2 nside.
+    mesh
+        The periodic box of the mesh tiers and of their initial conditions.
+    """
+
+    shells: Shells
+    nside: int
+    ell_max: int
+    mesh: Mesh
+
+
+class Draw:
+    """One draw of the base measure at one cosmology, as the tiers see it.
+
+    Parameters
+    ----------
+    base
+        The random numbers.
+    density
+        Makes the Fourier mesh of the linear density today.
+    harmonics
+        Makes the unit-variance coefficients of the shells, shape (n_shells, n_alm).
+
+    Both are made when first asked for and kept.
+    """
+
+    def __init__(
+        self,
+        base: BaseMeasure,
+        density: Callable[[], np.ndarray],
+        harmonics: Callable[["Draw"], np.ndarray],
+    ) -> None:
+        self.base = base
+        self._density, self._harmonics = density, harmonics
+
+    @cached_property
+    def linear_density(self) -> np.ndarray:
+        """Fourier mesh (rfftn) of the linear density contrast today."""
+        return self._density()
+
+    @cached_property
+    def harmonics(self) -> np.ndarray:
+        """White coefficients of the shells, <|a|^2> = 1, shape (n_shells, n_alm)."""
+        return self._harmonics(self)
+
+
+class Tier(Protocol):
+    """The interface of a tier; `__init__(sky, **options)` gets the options of the config."""
+
+    def density_shells(self, cosmology: Cosmology, draw: Draw) -> Iterator[np.ndarray]:
+        """Yield the density contrast of each shell, nearest first, shape (n_pix,), RING."""
+        ...
+
+
+def tier_class(name: str, options: Mapping[str, Any]) -> type[Tier]:
+    """Return the class of the tier `name`: a built-in one or the config's `class`.
+
+    Raises
+    ------
+    ConfigError
+        If the class cannot be imported or is not a tier.
+    """
+    path = options.get("class", BUILT_IN.get(name))
+    if path is None:
+        raise ConfigError(
+            f"ladder: unknown tier '{name}'; name one of {', '.join(BUILT_IN)}, or give "
+            f"simulate.tiers.{name} a `class`."
+        )
+    module, _, attribute = path.rpartition(".")
+    try:
+        found = getattr(import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigError(
+            f"simulate.tiers.{name}.class: '{path}' cannot be imported ({error}); give the "
+            "importable name of a class."
+        ) from error
+    if not hasattr(found, "density_shells"):
+        raise ConfigError(
+            f"simulate.tiers.{name}.class: '{path}' has no method density_shells; see Tier in "
+            "mflens.simulate.tiers."
+        )
+    return found
+
+
+def make_tier(name: str, options: Mapping[str, Any], sky: Sky) -> Tier:
+    """Build the tier `name` with its options.
+
+    Raises
+    ------
+    ConfigError
+        If the class does not take these options.
+    """
+    found: Any = tier_class(name, options)
+    kept = {key: value for key, value in options.items() if key not in ("class", "uses_mesh")}
+    try:
+        return found(sky, **kept)
+    except TypeError as error:
+        raise ConfigError(
+            f"simulate.tiers.{name}: {found.__name__} does not take these options ({error})."
+        ) from error
