@@ -1,0 +1,26 @@
+"""mflens: posteriors of cosmology from cheap and expensive simulations that share their phases."""
+
+from snakemake.utils import min_version
+
+min_version("9.19")
+
+
+configfile: f"{workflow.basedir}/config/config.yaml"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/theory.smk"
+include: "workflow/rules/simulate.smk"
+include: "workflow/rules/compress.smk"
+include: "workflow/rules/infer.smk"
+include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/report.smk"
+
+
+rule all:
+    message:
+        "Posteriors, calibration, figures and tables of the run are complete."
+    default_target: True
+    input:
+        tables=TABLES,
+        figures=FIGURES,

@@ -1,0 +1,99 @@
+"""Fit one method with a given number of high-fidelity sims."""
+
+from collections import defaultdict
+
+import numpy as np
+import pandas as pd
+import torch
+
+from mflens.errors import ConfigError, DataError
+from mflens.infer.losses import Pairs
+from mflens.infer.methods import METHODS, Data, Settings, fit_method
+from mflens.infer.posterior import Posterior
+from mflens.infer.training import Training, resolve_device
+from mflens.io import load_model, read_chunks, read_hdf5, save_model, write_table
+from mflens.job import start_job
+from mflens.prior import Prior
+
+HISTORY_COLUMNS = ["member", "epoch", "train", "validation"]
+
+
+def read_pairs(paths, observable, upper, lower, prior, limit):
+    """Read the first `limit` pairs of two tiers (None: all), joined by sim."""
+    by_tier = defaultdict(list)
+    for path in paths:
+        attributes = read_hdf5(path, [])[1]
+        if attributes["split"] == f"pairs_{upper}":
+            by_tier[attributes["tier"]].append(path)
+    low, high = (read_chunks(by_tier[tier], ["theta", observable]) for tier in (lower, upper))
+    if not np.array_equal(low["sim"], high["sim"]):
+        raise DataError(
+            f"the pairs of {lower} and {upper} hold different sims; delete the folders "
+            f"pairs_{upper} of both tiers and run snakemake again."
+        )
+    if limit is not None and limit > len(high["sim"]):
+        raise ConfigError(
+            f"infer.n_high asks for {limit} high-fidelity sims but only {len(high['sim'])} pairs "
+            "are simulated; raise simulate.sims.pairs."
+        )
+    kept = slice(limit)
+    return Pairs(
+        upper,
+        torch.as_tensor(low[observable][kept]),
+        torch.as_tensor(high[observable][kept]),
+        torch.as_tensor(prior.to_normal(high["theta"][kept])),
+    )
+
+
+def main(
+    pretrained,
+    bulk_maps,
+    validation_maps,
+    pairs_maps,
+    bulk_spectra,
+    validation_spectra,
+    pairs_spectra,
+    model,
+    history,
+    method,
+    n_high,
+    parameters,
+    ladder,
+    training,
+    n_folds,
+    device,
+    seed,
+):
+    prior = Prior(parameters)
+    observable = METHODS[method].observable
+    *cheap_paths, pairs_paths = {
+        "maps": (bulk_maps, validation_maps, pairs_maps),
+        "spectra": (bulk_spectra, validation_spectra, pairs_spectra),
+    }[observable]
+    cheap = [read_chunks(paths, ["theta", observable]) for paths in cheap_paths]
+    neighbours = list(zip(ladder[:-1], ladder[1:], strict=True))
+    pairs = [
+        read_pairs(
+            *(pairs_paths, observable, upper, lower, prior),
+            limit=int(n_high) if upper == ladder[-1] else None,
+        )
+        for lower, upper in neighbours
+    ]
+    x, x_val = (torch.as_tensor(split[observable]) for split in cheap)
+    y, y_val = (torch.as_tensor(prior.to_normal(split["theta"])) for split in cheap)
+    data = Data(ladder, x, y, x_val, y_val, pairs)
+    start = Posterior.from_state(*load_model(pretrained)).members[0]
+    settings = Settings(Training(**training), n_folds, resolve_device(device), seed)
+    posterior, rows = fit_method(method, data, start, settings)
+    save_model(model, *posterior.to_state())
+    write_table(history, pd.DataFrame(rows, columns=HISTORY_COLUMNS))
+
+
+if __name__ == "__main__":
+    start_job(snakemake)  # noqa: F821
+    main(
+        **snakemake.input,  # noqa: F821
+        **snakemake.output,  # noqa: F821
+        **snakemake.params,  # noqa: F821
+        **snakemake.wildcards,  # noqa: F821
+    )

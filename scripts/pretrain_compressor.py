@@ -1,0 +1,60 @@
+"""Train compressor and flow jointly on the cheapest tier."""
+
+import pandas as pd
+import torch
+
+from mflens.infer.methods import Settings, pretrain
+from mflens.infer.posterior import CompressorFlow, Posterior
+from mflens.infer.training import Training, resolve_device, seeded
+from mflens.io import read_chunks, read_hdf5, save_model, write_table
+from mflens.job import start_job
+from mflens.prior import Prior
+
+
+def main(
+    bulk_maps,
+    validation_maps,
+    model,
+    history,
+    parameters,
+    ladder,
+    network,
+    flow,
+    pretraining,
+    device,
+    seed,
+):
+    prior = Prior(parameters)
+    bulk, validation = (
+        read_chunks(paths, ["theta", "maps", "pixel"]) for paths in (bulk_maps, validation_maps)
+    )
+    with seeded(seed):
+        trained = CompressorFlow(
+            torch.as_tensor(bulk["pixel"]),
+            compressor={
+                "nside": int(read_hdf5(bulk_maps[0], [])[1]["nside"]),
+                "n_bins": bulk["maps"].shape[1],
+                **network,
+            },
+            flow={"n_parameters": len(prior.names), **flow},
+        )
+    settings = Settings(Training(**pretraining), 1, resolve_device(device), seed)
+    rows = pretrain(
+        trained,
+        *(
+            (
+                torch.as_tensor(split["maps"]),
+                torch.as_tensor(prior.to_normal(split["theta"]), dtype=torch.float32),
+            )
+            for split in (bulk, validation)
+        ),
+        tier=ladder[0],
+        settings=settings,
+    )
+    save_model(model, *Posterior([trained], "maps").to_state())
+    write_table(history, pd.DataFrame(rows))
+
+
+if __name__ == "__main__":
+    start_job(snakemake)  # noqa: F821
+    main(**snakemake.input, **snakemake.output, **snakemake.params)  # noqa: F821

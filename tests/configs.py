@@ -1,0 +1,27 @@
+"""Configs for the tests, read and merged as Snakemake does."""
+
+from collections.abc import Mapping
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).parents[1]
+
+
+def merge(base: dict[str, Any], overlay: Mapping[str, Any]) -> dict[str, Any]:
+    """Merge an overlay as Snakemake does: mappings deeply, everything else replaced."""
+    merged = deepcopy(base)
+    for key, value in overlay.items():
+        both = isinstance(value, Mapping) and isinstance(merged.get(key), dict)
+        merged[key] = merge(merged[key], value) if both else deepcopy(value)
+    return merged
+
+
+def read_config(*overlays: str) -> dict[str, Any]:
+    """Return the default config under these overlays of `config/`."""
+    config = yaml.safe_load((ROOT / "config/config.yaml").read_text())
+    for name in overlays:
+        config = merge(config, yaml.safe_load((ROOT / f"config/{name}.yaml").read_text()))
+    return config

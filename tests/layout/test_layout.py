@@ -1,0 +1,235 @@
+"""House rules that a machine can check: names, sizes, and one place for everything."""
+
+import ast
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+from configs import ROOT, merge, read_config
+
+VERBS = {
+    "draw", "compute", "train", "simulate", "measure", "pretrain", "finetune", "sample", "score",
+    "plot", "tabulate", "collect",
+}  # fmt: skip
+STAGES = {"theory", "simulate", "compress", "infer", "evaluate", "report"}
+TOP_LEVEL = {
+    "Snakefile", "workflow", "config", "scripts", "envs", "tests", "README.md", "pyproject.toml",
+    "LICENSE", "CHANGELOG.md", "CONTRIBUTING.md", "CITATION.cff",
+}  # fmt: skip
+MADE = {"results", "smoke", "report.html", "report.zip"}  # by the README's commands
+
+RULES_FILES = sorted((ROOT / "workflow/rules").glob("*.smk"))
+SCRIPTS = sorted((ROOT / "scripts").glob("*.py"))
+PACKAGE = ROOT / "workflow/mflens"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+SCHEMA = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text())
+# directives that a rule need not have, and the folder names it must use
+FOLDERS = {"output": "{RESULTS}/", "log": "{RESULTS}/logs/", "benchmark": "{RESULTS}/benchmarks/"}
+
+
+def name(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def rules() -> dict[str, str]:
+    """Text of each rule, by name."""
+    found = {}
+    for path in RULES_FILES:
+        for part in re.split(r"^(?=rule )", path.read_text(), flags=re.MULTILINE)[1:]:
+            block = re.match(r"rule (\w+):\n((?:[ \t]+.*\n|\n)*)", part + "\n")
+            found[block[1]] = block[2].rstrip()
+    return found
+
+
+RULES = rules()
+
+
+def directives(text: str) -> dict[str, str]:
+    """Text of each directive of a rule, by name."""
+    parts = re.split(r"^    (\w+):", text, flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def test_there_are_rules_and_scripts():
+    assert len(RULES) > 10
+    assert SCRIPTS
+
+
+def test_top_level_names():
+    visible = {path.name for path in ROOT.iterdir() if not path.name.startswith(".")}
+    assert visible - TOP_LEVEL - MADE == set()
+    assert TOP_LEVEL - visible == set()
+
+
+def test_one_script_per_rule():
+    assert {path.stem for path in SCRIPTS} == set(RULES)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_rule(rule):
+    parts = directives(RULES[rule])
+    assert rule.split("_")[0] in VERBS
+    assert "_" in rule
+    assert len(RULES[rule].splitlines()) + 1 <= 30
+    assert re.fullmatch(r'\s*"[A-Z].*\."\s*', parts["message"]), "a rule opens with a sentence"
+    assert f"scripts/{rule}.py" in parts["script"]
+    assert f'code("{rule}")' in parts["params"]
+    for directive, folder in FOLDERS.items():
+        paths = re.findall(r'f"([^"]*)"', parts[directive])
+        assert paths, directive
+        assert all(path.startswith(f"{folder}{rule}/") for path in paths), paths
+    if "report(" in parts["output"]:
+        captions = re.findall(r'caption="([^"]*)"', parts["output"])
+        assert captions
+        assert all((ROOT / "workflow/rules" / path).is_file() for path in captions)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_only_plot_rules_make_figures(rule):
+    if not rule.startswith("plot_"):
+        assert not re.search(r"\.(pdf|png|svg)\b", RULES[rule])
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.stem)
+def test_script_has_one_main_and_the_usual_end(path):
+    text = path.read_text()
+    functions = [node.name for node in ast.parse(text).body if isinstance(node, ast.FunctionDef)]
+    assert functions.count("main") == 1
+    end = re.sub(r"\s+|# noqa: F821", "", text[text.index("if __name__") :])
+    known = (
+        'if__name__=="__main__":start_job(snakemake)'
+        r"main\(\*\*snakemake\.input,\*\*snakemake\.output,\*\*snakemake\.params"
+        r"(,\*\*snakemake\.wildcards)?,?\)"
+    )
+    assert re.fullmatch(known.replace("start_job(snakemake)", r"start_job\(snakemake\)"), end)
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.stem)
+def test_main_has_no_defaults_for_values(path):
+    tree = ast.parse(path.read_text())
+    main = next(n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == "main")
+    defaults = [*main.args.defaults, *(d for d in main.args.kw_defaults if d)]
+    # None marks an input that not every job has
+    assert all(isinstance(d, ast.Constant) and d.value is None for d in defaults)
+
+
+@pytest.mark.parametrize(
+    ("path", "limit"),
+    [(ROOT / "Snakefile", 40), (ROOT / "workflow/rules/common.smk", 60)]
+    + [(path, 400) for path in MODULES],
+    ids=lambda value: name(value) if isinstance(value, Path) else None,
+)
+def test_one_screen(path, limit):
+    assert len(path.read_text().splitlines()) <= limit
+
+
+def statements(function: ast.FunctionDef) -> int:
+    """Statements of a function, docstring and nested functions' insides included once."""
+    found = [node for node in ast.walk(function) if isinstance(node, ast.stmt)]
+    return len(found) - 1 - bool(ast.get_docstring(function))
+
+
+@pytest.mark.parametrize("path", [*MODULES, *SCRIPTS], ids=name)
+def test_short_functions(path):
+    functions = (n for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.FunctionDef))
+    assert {f.name: statements(f) for f in functions if statements(f) > 30} == {}
+
+
+def test_one_word_per_stage():
+    sections = {key for key, value in SCHEMA["properties"].items() if value["type"] == "object"}
+    assert sections == STAGES
+    assert {path.stem for path in RULES_FILES} - {"common"} == STAGES
+    assert {stage for stage in STAGES if not _module(stage)} == set()
+    tests = {path.stem.removeprefix("test_") for path in (ROOT / "tests").rglob("test_*.py")}
+    assert STAGES - tests == set()
+
+
+def _module(stage: str) -> bool:
+    return (PACKAGE / f"{stage}.py").is_file() or (PACKAGE / stage / "__init__.py").is_file()
+
+
+def nodes(schema, path="config"):
+    """Yield every keyed sub-schema with its path, its reference resolved."""
+    reference = schema.get("$ref", "").rpartition("/")[2]
+    schema = SCHEMA["$defs"].get(reference, {}) | schema
+    yield path, schema
+    for key, child in schema.get("properties", {}).items():
+        yield from nodes(child, f"{path}.{key}")
+    if isinstance(schema.get("items"), dict):
+        yield from nodes(schema["items"], f"{path}[]")
+    if isinstance(schema.get("additionalProperties"), dict):
+        yield from nodes(schema["additionalProperties"], f"{path}.*")
+
+
+NODES = dict(nodes(SCHEMA))
+USER_TIER = "config.simulate.tiers.*"
+
+
+@pytest.mark.parametrize("path", NODES)
+def test_schema_node(path):
+    node = NODES[path]
+    assert node.get("description"), "every key is explained"
+    assert "default" not in node, "values live in config/"
+    if "properties" in node and path != USER_TIER:
+        assert "additionalProperties" in node, "unknown keys are refused"
+    number = {"number", "integer"} & set(str(node.get("type", "")).split())
+    if number and path != "config.seed":
+        assert re.search(r"\(.+\)$", node["description"]), "a number says its unit"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "config").glob("*.yaml")), ids=lambda p: p.stem)
+def test_every_config_key_is_in_the_schema(path):
+    known = set(NODES)
+
+    def unknown(value, at="config"):
+        if not isinstance(value, dict):
+            return [] if at in known else [at]
+        return [key for k, entry in value.items() for key in unknown(entry, f"{at}.{k}")]
+
+    assert unknown(yaml.safe_load(path.read_text())) == []
+
+
+@pytest.mark.parametrize(
+    "path", sorted(set((ROOT / "config").glob("*.yaml")) - {ROOT / "config/config.yaml"}), ids=name
+)
+def test_overlays_hold_only_what_they_change(path):
+    default, overlay = read_config(), yaml.safe_load(path.read_text())
+
+    def same(a, b, at=""):
+        if isinstance(a, dict) and isinstance(b, dict):
+            return [key for k in b if k in a for key in same(a[k], b[k], f"{at}.{k}")]
+        return [at] if a == b else []
+
+    assert same(default, overlay) == []
+    assert merge(default, overlay) == read_config(path.stem)
+
+
+@pytest.mark.parametrize("path", [ROOT / "Snakefile", *RULES_FILES, *MODULES, *SCRIPTS], ids=name)
+def test_forbidden_words(path):
+    text = path.read_text()
+    assert not re.search(r"\b(TODO|FIXME|XXX)\b", text)
+    assert not re.search(r"\bimport pickle\b|\bpickle\.|(?<![\w.])eval\(|weights_only=False", text)
+    assert not re.search(r"^\s*run:", text, flags=re.MULTILINE), "no run: blocks"
+
+
+def pins(lines):
+    """Return exact versions by normalised name."""
+    pairs = (line.strip().split("==") for line in lines if "==" in line and line[0] != "#")
+    return {re.sub(r"[-_.]+", "-", name).lower(): version for name, version in pairs}
+
+
+def test_environments_agree():
+    exact = pins((ROOT / "envs/constraints.txt").read_text().splitlines())
+    conda = yaml.safe_load((ROOT / "envs/mflens.yaml").read_text())["dependencies"][-1]["pip"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    names = [re.match(r"[\w.-]+", entry)[0] for entry in project["dependencies"]]
+    assert set(pins(conda).items()) <= set(exact.items())
+    assert set(pins(conda)) == set(pins(f"{name}==" for name in names))
+
+
+def test_science_knows_no_snakemake():
+    for path in MODULES:
+        assert not re.search(r"^\s*(import|from) snakemake", path.read_text(), re.MULTILINE), path

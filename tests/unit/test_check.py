@@ -1,0 +1,287 @@
+"""Every config that cannot work is refused in one sentence that names key, value and remedy."""
+
+import copy
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import healpy
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from configs import ROOT, merge, read_config
+from mflens.check import check_config, comoving_distance
+from mflens.errors import ConfigError
+
+UNIFORM = {"prior": "uniform", "min": 0.1, "max": 0.5}
+NORMAL = {"prior": "normal", "mean": 0.3, "sd": 0.01}
+
+
+class MyTier:
+    """A user's tier, as far as the check can see."""
+
+    def density_shells(self, cosmology, draw):
+        return iter(())
+
+
+def at(path, value):
+    """Nest a value under a dotted path."""
+    for key in reversed(path.split(".")):
+        value = {key: value}
+    return value
+
+
+def problem(config, overlay):
+    with pytest.raises(ConfigError) as caught:
+        check_config(merge(config, overlay))
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "config").glob("*.yaml")), ids=lambda p: p.stem)
+def test_shipped_configs_are_valid(path):
+    check_config(read_config(path.stem))
+
+
+@pytest.mark.parametrize(
+    "ladder",
+    [["lognormal", "lpt"], ["lognormal", "particle_mesh"], ["lognormal", "lpt", "particle_mesh"]],
+)
+def test_ladders_are_valid(config, ladder):
+    check_config(config | {"ladder": ladder})
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("theory.parameters.Omega_m", NORMAL),
+        ("theory.parameters.h", UNIFORM | {"min": 0.6, "max": 0.8}),
+        ("theory.parameters.m_nu", 0),
+        ("simulate.survey.mask", "full"),
+        ("simulate.survey.sigma_e", 0),
+        ("infer.methods", ["paired"]),
+        ("simulate.tiers.mine", {"class": "test_check.MyTier", "depth": 3}),
+    ],
+)
+def test_other_good_values_pass(config, path, value):
+    check_config(merge(config, at(path, value)))
+
+
+def test_user_tier_on_the_ladder(config):
+    overlay = at("simulate.tiers.mine", {"class": f"{__name__}.MyTier", "depth": 3})
+    check_config(merge(config, overlay) | {"ladder": ["lognormal", "mine"]})
+
+
+BAD = [
+    # the schema: path, value, what the sentence must hold
+    ("simulate.nsid", 64, ["simulate.nsid", "64", "'nside'"]),
+    ("theory.parameters.omega_m", 0.3, ["theory.parameters.omega_m", "0.3", "'Omega_m'"]),
+    ("simulat", {}, ["simulat", "'simulate'"]),
+    ("simulate.tiers.lpt.steps", 3, ["simulate.tiers.lpt.steps", "3", "order"]),
+    ("simulate.survey.redshifts.z0", 1, ["simulate.survey.redshifts.z0", "1", "'z_0'"]),
+    ("theory.parameters.Omega_m.mim", 0, ["theory.parameters.Omega_m.mim", "0", "'min'"]),
+    ("simulate.nside", "big", ["simulate.nside", "'big'", "integer", "power of two"]),
+    ("simulate.nside", 16.0, ["simulate.nside", "16.0", "integer"]),
+    ("simulate.nside", True, ["simulate.nside", "True", "integer"]),
+    ("simulate.nside", None, ["simulate.nside", "None", "integer"]),
+    ("infer.training.learning_rate", "1e-3", ["learning_rate", "'1e-3'", "1.0e-3"]),
+    ("simulate.mesh", 3, ["simulate.mesh", "3", "mapping"]),
+    ("ladder", "lognormal", ["ladder", "'lognormal'", "list"]),
+    ("ladder", [], ["ladder", "[]", "fewer"]),
+    ("theory.parameters.h", "0.7", ["theory.parameters.h", "'0.7'", "number"]),
+    ("theory.parameters.h", {"min": 1, "max": 2}, ["theory.parameters.h.prior", "missing"]),
+    ("theory.parameters.h", {"prior": "flat"}, ["theory.parameters.h.prior", "'flat'", "uniform"]),
+    ("theory.parameters.h", {"prior": "normal", "mean": 1}, ["h.sd", "missing", "deviation"]),
+    ("simulate.survey.redshifts.kind", "gauss", ["redshifts.kind", "'gauss'", "smail"]),
+    ("infer.device", "gpu", ["infer.device", "'gpu'", "'cpu'"]),
+    ("infer.methods", ["pared"], ["infer.methods[0]", "'pared'", "'paired'"]),
+    ("infer.methods", ["mlmc", "mlmc"], ["infer.methods", "'mlmc'", "twice"]),
+    ("infer.training.patience", 0, ["infer.training.patience", "0", "minimum 1"]),
+    ("simulate.survey.sigma_e", -1, ["simulate.survey.sigma_e", "-1", "minimum 0"]),
+    ("simulate.survey.sigma_e", math.nan, ["simulate.survey.sigma_e", "nan", "finite"]),
+    ("seed", -1, ["seed", "-1"]),
+    ("simulate.tiers.mine", {"depth": 3}, ["simulate.tiers.mine.class", "missing"]),
+    # priors
+    ("theory.parameters.h", UNIFORM | {"max": 0.1}, ["theory.parameters.h", "0.1", "below"]),
+    ("theory.parameters.h", NORMAL | {"sd": -0.1}, ["theory.parameters.h.sd", "-0.1"]),
+    ("theory.parameters.h", -0.7, ["theory.parameters.h", "-0.7", "positive"]),
+    ("theory.parameters.m_nu", -0.1, ["theory.parameters.m_nu", "-0.1"]),
+    ("theory.parameters", {"Omega_m": 0.3, "sigma_8": 0.8}, ["theory.parameters", "prior"]),
+    # ladder
+    ("ladder", ["lognormal", "nbody"], ["ladder", "'nbody'", "lognormal, lpt, particle_mesh"]),
+    ("ladder", ["lognormal"], ["ladder", "['lognormal']", "second"]),
+    ("ladder", ["lognormal", "lognormal"], ["ladder", "'lognormal'", "more than once"]),
+    # sims
+    ("simulate.realisations_per_cosmology", 5, ["sims.bulk", "48", "5"]),
+    ("simulate.chunk_size.bulk", 12, ["simulate.chunk_size.bulk", "12", "multiple"]),
+    ("simulate.chunk_size.validation", 2, ["simulate.chunk_size.validation", "2", "multiple"]),
+    ("simulate.n_convergence", 13, ["simulate.n_convergence", "13", "pairs"]),
+    # resolution
+    ("simulate.nside", 24, ["simulate.nside", "24", "power of two"]),
+    ("simulate.mesh.projection_nside", 48, ["projection_nside", "48", "power of two"]),
+    ("simulate.mesh.projection_nside", 8, ["projection_nside", "8", "16"]),
+    ("simulate.ell_max", 33, ["simulate.ell_max", "33", "32"]),
+    ("simulate.mesh.n_mesh", 33, ["simulate.mesh.n_mesh", "33", "even"]),
+    ("simulate.bands", [4, 8, 8], ["simulate.bands", "8", "increase"]),
+    ("simulate.bands", [4, 8, 40], ["simulate.bands", "40", "32"]),
+    # survey
+    ("simulate.survey.redshifts.edges", [0.0, 0.7, 0.7], ["redshifts.edges", "0.7", "increase"]),
+    ("simulate.survey.redshifts.edges", [0.0, 0.7, 1.7], ["redshifts.edges", "1.7", "z_max"]),
+    ("simulate.survey.redshifts.z_max", 2.5, ["redshifts.z_max", "2.5", "n_shells"]),
+    ("theory.shells.n_shells", 5, ["redshifts.z_max", "1.5", "n_shells", "2000"]),
+    ("simulate.survey.n_gal_arcmin2", [5.0], ["n_gal_arcmin2", "[5.0]", "2"]),
+    ("simulate.survey.mask", "no.fits", ["simulate.survey.mask", "'no.fits'", "octant"]),
+    # inference and evaluation
+    ("infer.n_high", [13], ["infer.n_high", "13", "simulate.sims.pairs", "12"]),
+    ("infer.n_high", [3], ["infer.n_high", "3", "n_folds", "4"]),
+    ("infer.n_high", [8, 8], ["infer.n_high", "8", "more than once"]),
+    ("evaluate.n_chains", 17, ["evaluate.n_chains", "17", "16"]),
+    ("report.triangle_sims", 17, ["report.triangle_sims", "17", "16"]),
+]
+
+
+@pytest.mark.parametrize(("path", "value", "words"), BAD)
+def test_bad_values_are_named(config, path, value, words):
+    message = problem(config, at(path, value))
+    assert all(word in message for word in words), message
+    assert "\n" not in message
+    assert message[-1] in ".?"
+
+
+def test_missing_key_is_named(config):
+    del config["simulate"]["mesh"]["n_mesh"]
+    message = problem(config, {})
+    assert "simulate.mesh.n_mesh" in message
+    assert "missing" in message
+
+
+@pytest.mark.parametrize(
+    ("name", "word"),
+    [
+        ("nowhere.Tier", "nowhere"),
+        ("Tier", "'Tier'"),
+        (f"{__name__}.Nothing", "Nothing"),
+        ("math.pi", "density_shells"),
+    ],
+)
+def test_user_tier_that_is_none(config, name, word):
+    config["ladder"] = ["lognormal", "mine"]
+    message = problem(config, at("simulate.tiers.mine", {"class": name}))
+    assert "simulate.tiers.mine.class" in message
+    assert word in message
+
+
+class TestMask:
+    def write(self, folder: Path, values: np.ndarray) -> dict:
+        healpy.write_map(folder / "mask.fits", values, dtype=np.float64)
+        return at("simulate.survey.mask", str(folder / "mask.fits"))
+
+    def test_good(self, config, tmp_path):
+        check_config(merge(config, self.write(tmp_path, np.ones(12 * 16**2))))
+
+    def test_wrong_nside(self, config, tmp_path):
+        message = problem(config, self.write(tmp_path, np.ones(12 * 8**2)))
+        assert "nside 8" in message
+        assert "simulate.nside = 16" in message
+
+    @pytest.mark.parametrize(("value", "word"), [(0, "no pixel"), (2, "2.0"), (np.nan, "nan")])
+    def test_bad_values(self, config, tmp_path, value, word):
+        message = problem(config, self.write(tmp_path, np.full(12 * 16**2, float(value))))
+        assert "simulate.survey.mask" in message
+        assert word in message
+
+    def test_other_file(self, config):
+        assert "FITS" in problem(config, at("simulate.survey.mask", __file__))
+
+
+class TestRedshiftFile:
+    def overlay(self, folder: Path, text: str) -> dict:
+        (folder / "nz.txt").write_text(text)
+        return {"kind": "file", "path": str(folder / "nz.txt")}
+
+    def check(self, config, folder, text):
+        config["simulate"]["survey"]["redshifts"] = self.overlay(folder, text)
+        check_config(config)
+
+    def test_good(self, config, tmp_path):
+        self.check(config, tmp_path, "# z n_1 n_2\n0.1 1 0\n0.5 1 1\n0.9 0 1\n")
+
+    @pytest.mark.parametrize(
+        ("text", "word"),
+        [
+            ("0.1 1\n0.5 1\n", "n_gal_arcmin2"),
+            ("0.1 1 1\n4.5 1 1\n", "4.5"),
+            ("0.5 1 1\n0.1 1 1\n", "increase"),
+            ("0.1 1 0\n0.5 1 0\n", "no sources"),
+            ("0.1\n0.2\n", "columns"),
+            ("z n\n", "numbers"),
+        ],
+    )
+    def test_bad(self, config, tmp_path, text, word):
+        with pytest.raises(ConfigError, match="simulate.survey") as caught:
+            self.check(config, tmp_path, text)
+        assert word in str(caught.value)
+
+    def test_missing(self, config):
+        config["simulate"]["survey"]["redshifts"] = {"kind": "file", "path": "no.txt"}
+        assert "'no.txt'" in problem(config, {})
+
+
+def test_normal_prior_counts_to_four_sigma(config):
+    overlay = at("theory.parameters.Omega_m", {"prior": "normal", "mean": 0.3, "sd": 0.05})
+    assert "Omega_m = 0.1," in problem(config, overlay)
+
+
+def test_comoving_distance_of_einstein_de_sitter():
+    assert comoving_distance(1.5, 1.0) == pytest.approx(2 * 2997.92458 * (1 - 2.5**-0.5), rel=1e-6)
+
+
+def test_import_is_light():
+    """The Snakefile runs the check at every start and in every cluster job."""
+    code = (
+        "import sys, mflens.check; "
+        "print([m for m in ('torch', 'healpy', 'glass', 'camb', 'scipy') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def places(value, path=()):
+    """Yield the path of every entry of a nested config."""
+    items = value.items() if isinstance(value, dict) else enumerate(value)
+    for key, entry in items:
+        yield (*path, key)
+        if isinstance(entry, dict | list):
+            yield from places(entry, (*path, key))
+
+
+SMOKE = read_config("smoke")
+JUNK = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-3, 5000),
+    st.floats(width=32),
+    st.text(max_size=5),
+    st.lists(st.integers(-1, 40), max_size=3),
+    st.dictionaries(st.sampled_from(["prior", "min", "kind", "class", "x"]), st.integers()),
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from(list(places(SMOKE))), JUNK), min_size=1, max_size=3))
+def test_any_mutation_passes_or_is_a_config_error(mutations):
+    config = copy.deepcopy(SMOKE)
+    for path, value in mutations:
+        node = config
+        try:
+            for key in path[:-1]:
+                node = node[key]
+            node[path[-1]] = value
+        except (TypeError, KeyError, IndexError):
+            continue  # an earlier mutation removed this place
+    try:
+        check_config(config)
+    except ConfigError as error:
+        assert "\n" not in str(error)

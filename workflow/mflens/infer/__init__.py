@@ -1,0 +1,1 @@
+"""Inference: objectives, the training loop, the methods and their posteriors."""

@@ -1,0 +1,1 @@
+"""Figures: arrays in, matplotlib figures out; nothing here opens a file but `style.save_figure`."""

@@ -1,0 +1,28 @@
+rule pretrain_compressor:
+    message:
+        "Train compressor and flow together on the bulk of the cheapest tier."
+    input:
+        bulk_maps=files_of("simulate_maps", ["bulk"]),
+        validation_maps=files_of("simulate_maps", ["validation"]),
+    output:
+        model=f"{RESULTS}/pretrain_compressor/model.pt",
+        history=f"{RESULTS}/pretrain_compressor/history.csv",
+    params:
+        code("pretrain_compressor"),
+        parameters=config["theory"]["parameters"],
+        ladder=LADDER,
+        network=config["compress"]["network"],
+        flow=config["infer"]["flow"],
+        pretraining=config["compress"]["pretraining"],
+        device=config["infer"]["device"],
+        seed=config["seed"],
+    priority: 10
+    log:
+        f"{RESULTS}/logs/pretrain_compressor/model.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/pretrain_compressor/model.tsv"
+    threads: config["infer"]["threads"]
+    resources:
+        mem_mb=3000,
+    script:
+        "../../scripts/pretrain_compressor.py"

@@ -1,0 +1,111 @@
+def matched(wildcards):
+    """Whether the sims of a split take their phases from the mesh."""
+    return plan.shares_mesh(wildcards.split, LADDER, config["simulate"])
+
+
+def first_sim(wildcards):
+    """Position of a chunk's first sim in its split."""
+    return int(wildcards.chunk) * config["simulate"]["chunk_size"][plan.kind(wildcards.split)]
+
+
+def last_sim(wildcards):
+    """Position behind a chunk's last sim in its split."""
+    end = first_sim(wildcards) + config["simulate"]["chunk_size"][plan.kind(wildcards.split)]
+    return min(end, plan.n_sims(wildcards.split, config["simulate"]))
+
+
+rule draw_parameters:
+    message:
+        "Draw parameters and seeds of all sims from a Sobol design over the prior."
+    output:
+        table=f"{RESULTS}/draw_parameters/parameters.csv",
+    params:
+        code("draw_parameters"),
+        parameters=config["theory"]["parameters"],
+        sizes=[
+            [
+                split,
+                plan.n_sims(split, config["simulate"]),
+                plan.realisations(split, config["simulate"]),
+            ]
+            for split in SPLITS
+        ],
+        seed=config["seed"],
+    log:
+        f"{RESULTS}/logs/draw_parameters/parameters.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/draw_parameters/parameters.tsv"
+    script:
+        "../../scripts/draw_parameters.py"
+
+
+rule compute_kernels:
+    message:
+        "Compute the projection kernels of the shells, once for all cosmologies."
+    output:
+        kernels=f"{RESULTS}/compute_kernels/kernels.h5",
+    params:
+        code("compute_kernels"),
+        shells=config["theory"]["shells"],
+        k_max=config["theory"]["k_max_h_mpc"],
+        box=config["simulate"]["mesh"]["box_mpc_h"],
+        ell_max=config["simulate"]["ell_max"],
+    log:
+        f"{RESULTS}/logs/compute_kernels/kernels.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/compute_kernels/kernels.tsv"
+    resources:
+        mem_mb=2000,
+    script:
+        "../../scripts/compute_kernels.py"
+
+
+rule compute_spectra:
+    message:
+        "Compute power and shell spectra for chunk {wildcards.chunk} of the {wildcards.split} sims."
+    input:
+        table=rules.draw_parameters.output.table,
+        kernels=rules.compute_kernels.output.kernels,
+    output:
+        spectra=f"{RESULTS}/compute_spectra/{{split}}/{{chunk}}.h5",
+    params:
+        code("compute_spectra"),
+        parameters=config["theory"]["parameters"],
+        shells=config["theory"]["shells"],
+        mesh=lambda w: config["simulate"]["mesh"] if matched(w) else None,
+        nonlinear=config["theory"]["nonlinear"],
+        first=first_sim,
+        last=last_sim,
+    log:
+        f"{RESULTS}/logs/compute_spectra/{{split}}/{{chunk}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/compute_spectra/{{split}}/{{chunk}}.tsv"
+    resources:
+        mem_mb=2000,
+    script:
+        "../../scripts/compute_spectra.py"
+
+
+rule compute_whitening:
+    message:
+        "Calibrate the seed matching on linear projections of the mesh."
+    input:
+        kernels=rules.compute_kernels.output.kernels,
+    output:
+        whitening=f"{RESULTS}/compute_whitening/whitening.h5",
+    params:
+        code("compute_whitening"),
+        parameters=config["theory"]["parameters"],
+        shells=config["theory"]["shells"],
+        mesh=config["simulate"]["mesh"],
+        nonlinear=config["theory"]["nonlinear"],
+        seed=config["seed"],
+    priority: 10
+    log:
+        f"{RESULTS}/logs/compute_whitening/whitening.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/compute_whitening/whitening.tsv"
+    resources:
+        mem_mb=2000,
+    script:
+        "../../scripts/compute_whitening.py"
