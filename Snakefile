@@ -1,8 +1,15 @@
 """mflens: posteriors of cosmology from cheap and expensive simulations that share their phases."""
 
+import os
+import sys
+
 from snakemake.utils import min_version
 
 min_version("9.19")
+
+# the package beside this file is the one that runs, in this process and in every job
+sys.path.insert(0, f"{workflow.basedir}/workflow")
+os.environ["PYTHONPATH"] = os.pathsep.join(sys.path[:1] + [os.environ.get("PYTHONPATH", "")])
 
 
 configfile: f"{workflow.basedir}/config/config.yaml"

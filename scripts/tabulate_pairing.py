@@ -34,7 +34,10 @@ def main(
     edges = pairing_edges(bands)
     levels = [
         compare_pairs(
-            *(convergence_harmonics(kept[upper, t]["convergence"], ell_max) for t in (lower, upper)),
+            *(
+                convergence_harmonics(kept[upper, t]["convergence"], ell_max)
+                for t in (lower, upper)
+            ),
             ell_max,
             edges,
         )

@@ -8,8 +8,12 @@ import pytest
 from mflens.simulate import harmonics
 from mflens.simulate.chunk import Matching, Sim, make_draw
 from mflens.simulate.lightcone import LightCone, Mesh
-from mflens.simulate.matching import linear_covariance, linear_density, matched_harmonics
-from mflens.simulate.matching import smooth_variance
+from mflens.simulate.matching import (
+    linear_covariance,
+    linear_density,
+    matched_harmonics,
+    smooth_variance,
+)
 from mflens.simulate.randomness import BaseMeasure
 from mflens.simulate.survey import make_survey, shell_windows
 from mflens.simulate.tiers import Sky, make_tier
@@ -44,9 +48,7 @@ def world():
     cosmology = make_cosmology(0, parameters, shells, kernels, k, "mead2020")
     sky = Sky(shells, NSIDE, ELL_MAX, mesh)
     linear = interpolate_log(cosmology.k, cosmology.linear, k)
-    covariance, fill = linear_covariance(
-        kernels, k, cosmology.shell_growth, linear, shells, mesh
-    )
+    covariance, fill = linear_covariance(kernels, k, cosmology.shell_growth, linear, shells, mesh)
     windows = shell_windows(shells, cosmology.background, parameters["h"])
     return SimpleNamespace(
         shells=shells, mesh=mesh, k=k, kernels=kernels, cosmology=cosmology, sky=sky,

@@ -52,7 +52,9 @@ def test_mean_shear_spectra_follow_theory(world, convergence_of):
     factor = harmonics.shear_factor(ELL_MAX)
     shear = np.array(
         [
-            band_powers(convergence_of("lognormal", seed, False) * factor[harmonics.degrees(ELL_MAX)])
+            band_powers(
+                convergence_of("lognormal", seed, False) * factor[harmonics.degrees(ELL_MAX)]
+            )
             for seed in range(48)
         ]
     )

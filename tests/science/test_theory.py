@@ -6,7 +6,7 @@ import pytest
 from scipy.special import spherical_jn
 
 from mflens.theory.growth import compute_growth
-from mflens.theory.kernels import Shells, compute_kernels, wavenumbers
+from mflens.theory.kernels import Shells, compute_kernels
 from mflens.theory.power import camb_parameters, compute_power
 from mflens.theory.spectra import continuum_measure, lattice_measure, matter_spectra
 

@@ -21,9 +21,7 @@ def package(tmp_path, monkeypatch):
 
 
 def prints(root):
-    return {
-        p.stem: dependencies.fingerprint(p) for p in (root / "scripts").glob("*.py")
-    }
+    return {p.stem: dependencies.fingerprint(p) for p in (root / "scripts").glob("*.py")}
 
 
 def changed(before, root):

@@ -181,8 +181,7 @@ def test_killed_runs_complete_with_the_same_results(folder, smoke):
     groups = []
 
     def running(rule: str) -> bool:
-        logs = (runner.results / "logs" / rule).rglob("*.log")
-        return any(path.stat().st_size for path in logs)
+        return any((runner.results / "logs" / rule).rglob("*.log"))
 
     try:
         process = runner.start("--cores", "1", configs=configs)

@@ -76,12 +76,13 @@ def method_cost(
         for split in ("bulk", "validation"):
             total += sims[split] * simulation_cost(jobs, split, splits[split][0], sims[split])
     pairs = [split for split in splits if split.startswith("pairs_")]
-    for split in pairs:
-        is_top = split == pairs[-1]
-        number = n_high if is_top else sims[split]
-        for tier in splits[split] if "pairs" in used else splits[split][1:] * is_top:
-            if {"pairs", "high"} & used:
-                total += number * simulation_cost(jobs, split, tier, sims[split])
+    if "pairs" in used:
+        for split in pairs:
+            number = n_high if split == pairs[-1] else sims[split]
+            costs = [simulation_cost(jobs, split, t, sims[split]) for t in splits[split]]
+            total += number * sum(costs)
+    elif "high" in used:
+        total += n_high * simulation_cost(jobs, pairs[-1], splits[pairs[-1]][-1], sims[pairs[-1]])
     return total
 
 

@@ -1,4 +1,4 @@
-"""Errors that a user can cause: each message is one sentence that names the thing and the remedy."""
+"""Errors that a user can cause: one sentence each, naming thing and remedy."""
 
 
 class MflensError(Exception):

@@ -16,6 +16,8 @@ rule pretrain_compressor:
         pretraining=config["compress"]["pretraining"],
         device=config["infer"]["device"],
         seed=config["seed"],
+    conda:
+        "../../envs/mflens.yaml"
     priority: 10
     log:
         f"{RESULTS}/logs/pretrain_compressor/model.log",

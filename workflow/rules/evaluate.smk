@@ -36,6 +36,8 @@ rule score_posterior:
     params:
         code("score_posterior"),
         seed=config["seed"],
+    conda:
+        "../../envs/mflens.yaml"
     log:
         f"{RESULTS}/logs/score_posterior/scores.log",
     benchmark:
@@ -66,6 +68,8 @@ rule tabulate_methods:
         ladder=LADDER,
         sims={split: plan.n_sims(split, config["simulate"]) for split in SPLITS},
         threads=THREADS,
+    conda:
+        "../../envs/mflens.yaml"
     log:
         f"{RESULTS}/logs/tabulate_methods/methods.log",
     benchmark:
@@ -89,9 +93,18 @@ rule tabulate_cost:
     params:
         code("tabulate_cost"),
         threads=THREADS,
+    conda:
+        "../../envs/mflens.yaml"
     log:
         f"{RESULTS}/logs/tabulate_cost/cost.log",
     benchmark:
         f"{RESULTS}/benchmarks/tabulate_cost/cost.tsv"
     script:
         "../../scripts/tabulate_cost.py"
+
+
+TABLES = [
+    rules.tabulate_methods.output.methods,
+    rules.tabulate_cost.output.cost,
+    f"{RESULTS}/tabulate_pairing/pairing.csv",
+]

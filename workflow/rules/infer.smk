@@ -20,6 +20,8 @@ rule finetune_compressor:
         n_folds=config["infer"]["n_folds"],
         device=config["infer"]["device"],
         seed=config["seed"],
+    conda:
+        "../../envs/mflens.yaml"
     log:
         f"{RESULTS}/logs/finetune_compressor/{{method}}/{{n_high}}.log",
     benchmark:
@@ -47,6 +49,8 @@ rule sample_posterior:
         n_samples=config["evaluate"]["n_samples"],
         n_chains=config["evaluate"]["n_chains"],
         seed=config["seed"],
+    conda:
+        "../../envs/mflens.yaml"
     log:
         f"{RESULTS}/logs/sample_posterior/{{method}}/{{n_high}}.log",
     benchmark:

@@ -34,6 +34,8 @@ rule simulate_maps:
         first=first_sim,
         last=last_sim,
         n_convergence=n_convergence,
+    conda:
+        "../../envs/mflens.yaml"
     log:
         f"{RESULTS}/logs/simulate_maps/{{tier}}/{{split}}/{{chunk}}.log",
     benchmark:
@@ -55,6 +57,8 @@ rule measure_spectra:
     params:
         code("measure_spectra"),
         bands=config["simulate"]["bands"],
+    conda:
+        "../../envs/mflens.yaml"
     log:
         f"{RESULTS}/logs/measure_spectra/{{tier}}/{{split}}/{{chunk}}.log",
     benchmark:

@@ -31,6 +31,8 @@ rule draw_parameters:
             for split in SPLITS
         ],
         seed=config["seed"],
+    conda:
+        "../../envs/mflens.yaml"
     log:
         f"{RESULTS}/logs/draw_parameters/parameters.log",
     benchmark:
@@ -50,6 +52,8 @@ rule compute_kernels:
         k_max=config["theory"]["k_max_h_mpc"],
         box=config["simulate"]["mesh"]["box_mpc_h"],
         ell_max=config["simulate"]["ell_max"],
+    conda:
+        "../../envs/mflens.yaml"
     log:
         f"{RESULTS}/logs/compute_kernels/kernels.log",
     benchmark:
@@ -76,6 +80,8 @@ rule compute_spectra:
         nonlinear=config["theory"]["nonlinear"],
         first=first_sim,
         last=last_sim,
+    conda:
+        "../../envs/mflens.yaml"
     log:
         f"{RESULTS}/logs/compute_spectra/{{split}}/{{chunk}}.log",
     benchmark:
@@ -100,6 +106,8 @@ rule compute_whitening:
         mesh=config["simulate"]["mesh"],
         nonlinear=config["theory"]["nonlinear"],
         seed=config["seed"],
+    conda:
+        "../../envs/mflens.yaml"
     priority: 10
     log:
         f"{RESULTS}/logs/compute_whitening/whitening.log",

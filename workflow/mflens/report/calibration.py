@@ -93,9 +93,7 @@ def draw_tarp(ax: Axes, score: Mapping[str, Any], style: Style) -> float:
     return float(np.abs(deviation).max())
 
 
-def draw_ranks(
-    ax: Axes, score: Mapping[str, Any], style: Style, latex: Mapping[str, str]
-) -> float:
+def draw_ranks(ax: Axes, score: Mapping[str, Any], style: Style, latex: Mapping[str, str]) -> float:
     """Draw the distribution of every parameter's ranks; return the largest deviation drawn."""
     levels = np.array(score["coverage_level"])
     low, high = coverage_band(score["n_test"], levels)

@@ -78,14 +78,10 @@ def draw_points(ax: Axes, x: np.ndarray, rows: pd.DataFrame, style: Style) -> No
             point_above(ax, float(x_i), float(y_i), style)
 
 
-def point_above(
-    ax: Axes, x: float, y: float, style: Style, *, transform_x: bool = False
-) -> None:
+def point_above(ax: Axes, x: float, y: float, style: Style, *, transform_x: bool = False) -> None:
     """Mark a value above the frame by an arrow at the frame's top and the number."""
     where = ax.transAxes if transform_x else ax.get_xaxis_transform()
-    ax.plot(
-        x, 0.93, marker=style.marker, color=style.colour, transform=where, lw=0, zorder=5
-    )
+    ax.plot(x, 0.93, marker=style.marker, color=style.colour, transform=where, lw=0, zorder=5)
     ax.annotate(
         "", (x, 1.0), (x, 0.94), xycoords=where, textcoords=where,
         arrowprops={"arrowstyle": "-|>", "color": style.colour, "lw": 1},

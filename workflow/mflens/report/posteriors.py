@@ -119,18 +119,14 @@ def draw_marginal(ax: Axes, chain: Any, name: str, style: Style) -> None:
     ax.set_ylim(0, 1.1)
 
 
-def draw_contours(
-    ax: Axes, chain: Any, x: str, y: str, style: Style, *, filled: bool
-) -> None:
+def draw_contours(ax: Axes, chain: Any, x: str, y: str, style: Style, *, filled: bool) -> None:
     """Draw the 68 % contour of two parameters; the 95 % region too where `filled`."""
     density = chain.get2DDensityGridData(x, y, num_plot_contours=0)
     inner, outer = density.getContourLevels(LEVELS)
     grid = (density.x, density.y, density.P)
     if filled:
         ax.contourf(*grid, [outer, density.P.max() * 1.01], colors=[style.colour], alpha=0.15)
-    ax.contour(
-        *grid, [inner], colors=[style.colour], linestyles=[style.line], linewidths=1.0
-    )
+    ax.contour(*grid, [inner], colors=[style.colour], linestyles=[style.line], linewidths=1.0)
 
 
 def label_panel(ax: Axes, row: int, column: int, d: int, latex: Sequence[str]) -> None:

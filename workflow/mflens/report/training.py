@@ -43,9 +43,7 @@ def plot_training(
     sizes = sorted({n for _, n in runs}) or [0]
     prior = 0.5 * n_parameters * (1 + np.log(2 * np.pi))
     figure = Figure(figsize=(PAGE, 0.7 + 1.75 * len(sizes)), layout="constrained")
-    axes = figure.subplots(
-        len(sizes), 1 + len(methods), sharey=True, squeeze=False, sharex="col"
-    )
+    axes = figure.subplots(len(sizes), 1 + len(methods), sharey=True, squeeze=False, sharex="col")
     draw_curves(axes[0, 0], pretraining.assign(member=0), PRETRAINING)
     axes[0, 0].set_title("pretraining\non the bulk")
     for ax in axes[1:, 0]:

@@ -3,6 +3,7 @@
 import logging
 import warnings
 from collections.abc import Iterator
+from typing import cast
 
 import glass
 import numpy as np
@@ -42,7 +43,7 @@ class Lognormal:
             self._solved[1],
             self.sky.nside,
             ncorr=self.n_correlated,
-            rng=InjectedHarmonics(draw.harmonics, self.sky.ell_max),
+            rng=cast(np.random.Generator, InjectedHarmonics(draw.harmonics, self.sky.ell_max)),
         )
 
     def gaussian_spectra(self, cosmology: Cosmology) -> list[np.ndarray]:
@@ -64,4 +65,4 @@ class Lognormal:
                 cosmology.id,
                 len(caught),
             )
-        return solved
+        return list(solved)

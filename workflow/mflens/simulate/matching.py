@@ -25,9 +25,7 @@ FILL = 0.25
 FUNDAMENTAL = 0.6
 
 
-def linear_density(
-    base: BaseMeasure, mesh: Mesh, k: np.ndarray, power: np.ndarray
-) -> np.ndarray:
+def linear_density(base: BaseMeasure, mesh: Mesh, k: np.ndarray, power: np.ndarray) -> np.ndarray:
     """Return the Fourier mesh of the linear density contrast today.
 
     Parameters

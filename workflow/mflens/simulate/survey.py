@@ -168,7 +168,7 @@ def source_distributions(options: Mapping[str, Any]) -> tuple[np.ndarray, np.nda
         edges = options["edges"]
         pairs = list(zip(edges[:-1], edges[1:], strict=True))
         bins = np.asarray(glass.tomo_nz_gausserr(z, total, options["sigma_z"], pairs))
-    norm = np.trapezoid(bins, z, axis=1)
+    norm = np.asarray(np.trapezoid(bins, z, axis=1))
     if not np.all(norm > 0):
         raise ConfigError(
             f"simulate.survey.redshifts: bin {int(np.argmin(norm)) + 1} holds no sources; move "

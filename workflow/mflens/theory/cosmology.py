@@ -104,6 +104,4 @@ def make_cosmology(
     power = compute_power(parameters, growth.z, k[-1], nonlinear)
     _, evolved = interpolate_power(power, k)
     spectra = matter_spectra(kernels, k, growth, evolved, continuum_measure(k))
-    return Cosmology(
-        **vars(geometry), id=number, k=power.k, linear=power.linear, spectra=spectra
-    )
+    return Cosmology(**vars(geometry), id=number, k=power.k, linear=power.linear, spectra=spectra)

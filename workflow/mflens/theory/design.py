@@ -44,7 +44,7 @@ def draw_design(
         frame = pd.DataFrame(
             {
                 "sim": number * first_sim + index,
-                "seed": [_seed(seed, number, i) for i in index],
+                "seed": [_seed(seed, number, i) for i in range(n_sims)],
                 "split": split,
                 "cosmology": number * first_sim + index // realisations,
             }

@@ -86,9 +86,7 @@ def continuum_measure(k: np.ndarray) -> np.ndarray:
     return 2 / np.pi * k**2 * np.gradient(k)
 
 
-def lattice_measure(
-    k: np.ndarray, n_mesh: int, box: float, weight: np.ndarray | None = None
-) -> np.ndarray:
+def lattice_measure(k: np.ndarray, n_mesh: int, box: float) -> np.ndarray:
     """Return the measure of a periodic box: its discrete modes, shared out to the grid.
 
     The mean over m of the projected power is (4 pi / V) sum over lattice modes of P Delta_l^2, of
@@ -99,21 +97,16 @@ def lattice_measure(
     k
         Wavenumbers in h/Mpc, shape (n_k,), ascending.
     n_mesh
-        Mesh cells per side.
+        Mesh cells per side, an even number.
     box
         Side of the box in Mpc/h.
-    weight
-        Squared filter on each mode of the half-complex mesh, shape (n, n, n // 2 + 1).
     """
-    modes = mesh_wavenumbers(n_mesh, box)
-    counts = np.full(modes.shape, 2.0)
-    counts[..., 0] = 1.0
-    if n_mesh % 2 == 0:
-        counts[..., -1] = 1.0
-    if weight is not None:
-        counts = counts * weight
-    counts[0, 0, 0] = 0.0
-    modes, counts = modes.ravel(), counts.ravel()
+    # the half-complex mesh stands for both signs of k_z, but for its first and last plane
+    signs = np.full((n_mesh, n_mesh, n_mesh // 2 + 1), 2.0)
+    signs[..., [0, -1]] = 1.0
+    signs[0, 0, 0] = 0.0
+    counts = signs.ravel()
+    modes = mesh_wavenumbers(n_mesh, box).ravel()
     # linear sharing between the two neighbours on the grid; modes beyond it are dropped
     right = np.clip(np.searchsorted(k, modes), 1, k.size - 1)
     fraction = (modes - k[right - 1]) / (k[right] - k[right - 1])
