@@ -9,7 +9,7 @@ min_version("9.19")
 
 # the package beside this file is the one that runs, in this process and in every job
 sys.path.insert(0, f"{workflow.basedir}/workflow")
-os.environ["PYTHONPATH"] = os.pathsep.join(sys.path[:1] + [os.environ.get("PYTHONPATH", "")])
+os.environ.update(PYTHONPATH=os.pathsep.join(filter(None, [sys.path[0], os.getenv("PYTHONPATH")])))
 
 
 configfile: f"{workflow.basedir}/config/config.yaml"

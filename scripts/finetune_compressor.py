@@ -1,6 +1,7 @@
 """Fit one method with a given number of high-fidelity sims."""
 
 from collections import defaultdict
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,14 +19,27 @@ from mflens.prior import Prior
 HISTORY_COLUMNS = ["member", "epoch", "train", "validation"]
 
 
-def read_pairs(paths, observable, upper, lower, prior, limit):
-    """Read the first `limit` pairs of two tiers (None: all), joined by sim."""
-    by_tier = defaultdict(list)
+def group_files(paths: list[str]) -> dict[tuple[str, str], list[str]]:
+    """Group chunk files by the split and tier that they say they hold."""
+    groups = defaultdict(list)
     for path in paths:
         attributes = read_hdf5(path, [])[1]
-        if attributes["split"] == f"pairs_{upper}":
-            by_tier[attributes["tier"]].append(path)
-    low, high = (read_chunks(by_tier[tier], ["theta", observable]) for tier in (lower, upper))
+        groups[attributes["split"], attributes["tier"]].append(path)
+    return groups
+
+
+def read_pairs(
+    files: dict[tuple[str, str], list[str]],
+    observable: str,
+    upper: str,
+    lower: str,
+    prior: Prior,
+    limit: int | None,
+) -> Pairs:
+    """Read the first `limit` pairs of two tiers (None: all), joined by sim."""
+    low, high = (
+        read_chunks(files[f"pairs_{upper}", tier], ["theta", observable]) for tier in (lower, upper)
+    )
     if not np.array_equal(low["sim"], high["sim"]):
         raise DataError(
             f"the pairs of {lower} and {upper} hold different sims; delete the folders "
@@ -46,38 +60,34 @@ def read_pairs(paths, observable, upper, lower, prior, limit):
 
 
 def main(
-    pretrained,
-    bulk_maps,
-    validation_maps,
-    pairs_maps,
-    bulk_spectra,
-    validation_spectra,
-    pairs_spectra,
-    model,
-    history,
-    method,
-    n_high,
-    parameters,
-    ladder,
-    training,
-    n_folds,
-    device,
-    seed,
-):
+    pretrained: str,
+    maps: list[str],
+    spectra: list[str],
+    model: str,
+    history: str,
+    parameters: dict[str, Any],
+    ladder: list[str],
+    training: dict[str, Any],
+    n_folds: int,
+    device: str,
+    seed: int,
+    method: str,
+    n_high: str,
+) -> None:
+    """Write the fitted posterior and its training history."""
     prior = Prior(parameters)
     observable = METHODS[method].observable
-    *cheap_paths, pairs_paths = {
-        "maps": (bulk_maps, validation_maps, pairs_maps),
-        "spectra": (bulk_spectra, validation_spectra, pairs_spectra),
-    }[observable]
-    cheap = [read_chunks(paths, ["theta", observable]) for paths in cheap_paths]
-    neighbours = list(zip(ladder[:-1], ladder[1:], strict=True))
+    files = group_files({"maps": maps, "spectra": spectra}[observable])
+    cheap = [
+        read_chunks(files[split, ladder[0]], ["theta", observable])
+        for split in ("bulk", "validation")
+    ]
     pairs = [
         read_pairs(
-            *(pairs_paths, observable, upper, lower, prior),
+            *(files, observable, upper, lower, prior),
             limit=int(n_high) if upper == ladder[-1] else None,
         )
-        for lower, upper in neighbours
+        for lower, upper in zip(ladder[:-1], ladder[1:], strict=True)
     ]
     x, x_val = (torch.as_tensor(split[observable]) for split in cheap)
     y, y_val = (torch.as_tensor(prior.to_normal(split["theta"])) for split in cheap)
@@ -91,9 +101,4 @@ def main(
 
 if __name__ == "__main__":
     start_job(snakemake)  # noqa: F821
-    main(
-        **snakemake.input,  # noqa: F821
-        **snakemake.output,  # noqa: F821
-        **snakemake.params,  # noqa: F821
-        **snakemake.wildcards,  # noqa: F821
-    )
+    main(**snakemake.input, **snakemake.output, **snakemake.params, **snakemake.wildcards)  # noqa: F821

@@ -1,5 +1,7 @@
 """Train compressor and flow jointly on the cheapest tier."""
 
+from typing import Any
+
 import pandas as pd
 import torch
 
@@ -12,18 +14,19 @@ from mflens.prior import Prior
 
 
 def main(
-    bulk_maps,
-    validation_maps,
-    model,
-    history,
-    parameters,
-    ladder,
-    network,
-    flow,
-    pretraining,
-    device,
-    seed,
-):
+    bulk_maps: list[str],
+    validation_maps: list[str],
+    model: str,
+    history: str,
+    parameters: dict[str, Any],
+    ladder: list[str],
+    network: dict[str, Any],
+    flow: dict[str, Any],
+    pretraining: dict[str, Any],
+    device: str,
+    seed: int,
+) -> None:
+    """Write the trained network and its history."""
     prior = Prior(parameters)
     bulk, validation = (
         read_chunks(paths, ["theta", "maps", "pixel"]) for paths in (bulk_maps, validation_maps)

@@ -1,6 +1,7 @@
-"""Sample a method's posterior at every test sim."""
+"""Sample the posteriors of all methods at every test sim."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,7 +12,7 @@ from mflens.job import start_job
 from mflens.prior import Prior
 
 
-def write_chain(root, theta, log_prob, prior):
+def write_chain(root: str, theta: np.ndarray, log_prob: np.ndarray, prior: Prior) -> None:
     """Write samples of one sim, shape (n_samples, d), as a GetDist chain `root`.txt."""
     columns = np.column_stack([np.ones(len(theta)), -log_prob, theta])
     bounds = np.where(np.isfinite(prior.bounds), prior.bounds.astype(str), "N")
@@ -30,50 +31,39 @@ def write_chain(root, theta, log_prob, prior):
 
 
 def main(
-    model,
-    test_maps,
-    test_spectra,
-    samples,
-    chains,
-    method,
-    n_high,
-    parameters,
-    n_samples,
-    n_chains,
-    seed,
-):
+    models: list[str],
+    test_maps: list[str],
+    test_spectra: list[str],
+    samples: list[str],
+    chains: list[str],
+    runs: list[tuple[str, int]],
+    parameters: dict[str, Any],
+    n_samples: int,
+    n_chains: int,
+    seed: int,
+) -> None:
+    """Write samples and chains of every run, a method with a number of expensive sims."""
     prior = Prior(parameters)
-    posterior = Posterior.from_state(*load_model(model))
-    paths = {"maps": test_maps, "spectra": test_spectra}[posterior.observable]
-    test = read_chunks(paths, ["theta", posterior.observable])
-    drawn = sample_theta(
-        posterior,
-        torch.as_tensor(test[posterior.observable]),
-        test["theta"],
-        prior,
-        n_samples=n_samples,
-        seed=seed,
-    )
-    write_hdf5(
-        samples,
-        {"sim": test["sim"], "theta": test["theta"], **drawn},
-        {"method": method, "n_high": int(n_high), "parameters": prior.names},
-    )
-    Path(chains).mkdir(parents=True, exist_ok=True)
-    for i in range(min(n_chains, len(test["sim"]))):
-        write_chain(
-            Path(chains) / f"{test['sim'][i]}",
-            drawn["samples"][i],
-            drawn["log_prob_samples"][i],
-            prior,
+    test = {
+        "maps": read_chunks(test_maps, ["theta", "maps"]),
+        "spectra": read_chunks(test_spectra, ["theta", "spectra"]),
+    }
+    for run, model, target, folder in zip(runs, models, samples, chains, strict=True):
+        posterior = Posterior.from_state(*load_model(model))
+        sims = test[posterior.observable]
+        observed = torch.as_tensor(sims[posterior.observable])
+        drawn = sample_theta(
+            posterior, observed, sims["theta"], prior, n_samples=n_samples, seed=seed
         )
+        arrays = {"sim": sims["sim"], "theta": sims["theta"], **drawn}
+        identity = {"method": run[0], "n_high": run[1], "parameters": prior.names}
+        write_hdf5(target, arrays, identity)
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        for i, sim in enumerate(sims["sim"][:n_chains]):
+            values = drawn["samples"][i], drawn["log_prob_samples"][i]
+            write_chain(f"{folder}/{sim}", *values, prior)
 
 
 if __name__ == "__main__":
     start_job(snakemake)  # noqa: F821
-    main(
-        **snakemake.input,  # noqa: F821
-        **snakemake.output,  # noqa: F821
-        **snakemake.params,  # noqa: F821
-        **snakemake.wildcards,  # noqa: F821
-    )
+    main(**snakemake.input, **snakemake.output, **snakemake.params)  # noqa: F821

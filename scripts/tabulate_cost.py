@@ -5,9 +5,16 @@ from mflens.io import read_benchmarks, write_markdown, write_table
 from mflens.job import start_job
 
 
-def main(benchmarks: list[str], cost: str, markdown: str, threads: dict[str, int]) -> None:
+def main(
+    simulations: list[str],
+    training: list[str],
+    others: list[str],
+    cost: str,
+    markdown: str,
+    threads: dict[str, int],
+) -> None:
     """Write `rule, tier, jobs, core_s, max_rss_mb`."""
-    table = summarise_cost(read_benchmarks(benchmarks, threads))
+    table = summarise_cost(read_benchmarks([*simulations, *training, *others], threads))
     write_table(cost, table)
     write_markdown(markdown, table)
 

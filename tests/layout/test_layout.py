@@ -79,6 +79,9 @@ def test_rule(rule):
     assert f'code("{rule}")' in parts["params"]
     for directive, folder in FOLDERS.items():
         paths = re.findall(r'f"([^"]*)"', parts[directive])
+        # one job for all methods: PLAN.products names a file each in the rule's folder
+        several = re.findall(r'PLAN\.products\("(\w+)"', parts[directive])
+        paths += [f"{{RESULTS}}/{folder}/" for folder in several]
         assert paths, directive
         assert all(path.startswith(f"{folder}{rule}/") for path in paths), paths
     if "report(" in parts["output"]:

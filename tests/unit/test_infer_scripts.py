@@ -96,7 +96,10 @@ def finetune(run, method, n_high="12", **changes):
     folder, files = run
     arguments = {
         "pretrained": folder / "pretrained.pt",
-        **{key: value for key, value in files.items() if not key.startswith("test")},
+        **{
+            kind: [p for split in ("bulk", "validation", "pairs") for p in files[f"{split}_{kind}"]]
+            for kind in ("maps", "spectra")
+        },
         "model": folder / method / f"{n_high}.pt",
         "history": folder / method / f"{n_high}.csv",
         "method": method,
@@ -117,24 +120,22 @@ def test_from_maps_to_the_table_of_methods(run, tmp_path):
 
     folder, files = run
     assert len(pd.read_csv(folder / "history.csv")) == 3
-    scores = []
-    for method, n_high in (("prior", "0"), ("linear", "12"), ("paired", "12")):
-        model = finetune(run, method, n_high)
-        script("sample_posterior")(
-            model,
-            files["test_maps"],
-            files["test_spectra"],
-            samples=tmp_path / f"{method}.h5",
-            chains=tmp_path / f"{method}_chains",
-            method=method,
-            n_high=n_high,
-            parameters=PARAMETERS,
-            n_samples=300,
-            n_chains=2,
-            seed=1,
-        )
-        scores.append(tmp_path / f"{method}.json")
-        script("score_posterior")(tmp_path / f"{method}.h5", scores[-1], seed=1)
+    runs = [("prior", 0), ("linear", 12), ("paired", 12)]
+    samples = [tmp_path / f"{method}.h5" for method, _ in runs]
+    scores = [tmp_path / f"{method}.json" for method, _ in runs]
+    script("sample_posterior")(
+        [finetune(run, method, str(n_high)) for method, n_high in runs],
+        files["test_maps"],
+        files["test_spectra"],
+        samples=samples,
+        chains=[tmp_path / f"{method}_chains" for method, _ in runs],
+        runs=runs,
+        parameters=PARAMETERS,
+        n_samples=300,
+        n_chains=2,
+        seed=1,
+    )
+    script("score_posterior")(samples, scores, seed=1)
     arrays, _ = read_hdf5(tmp_path / "paired.h5")
     assert arrays["samples"].shape == (12, 300, 2)
     chain = loadMCSamples(str(tmp_path / "paired_chains" / "301"))
@@ -171,6 +172,7 @@ def test_too_many_high_fidelity_sims(run):
 
 def test_pairs_must_hold_the_same_sims(run):
     _, files = run
-    incomplete = [path for path in files["pairs_maps"] if "low_pairs_high_206" not in path]
+    maps = [*files["bulk_maps"], *files["validation_maps"], *files["pairs_maps"]]
+    incomplete = [path for path in maps if "low_pairs_high_206" not in path]
     with pytest.raises(DataError, match="pairs of low and high hold different sims"):
-        finetune(run, "transfer", pairs_maps=incomplete)
+        finetune(run, "transfer", maps=incomplete)

@@ -57,9 +57,13 @@ def runner(tmp_path_factory) -> Runner:
 def test_command(command, runner):
     words = shlex.split(command)
     tool, arguments = os.path.basename(words[0]), words[1:]
+    if tool.startswith("python") and arguments[:2] == ["-m", "pytest"]:
+        tool, arguments = "pytest", arguments[2:]
     here = {"cwd": runner.repository, "env": runner.environment, "text": True}
+    if tool == "snakemake" and "--report" in arguments:
+        return  # test_workflow.py writes a report of the smoke run
     if tool == "snakemake":
-        check = ["-m", "snakemake", *(["-n"] if "--report" not in arguments else ["-n"])]
+        check = ["-m", "snakemake", "-n"]
     elif tool == "pytest":
         check = ["-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider"]
     elif tool.startswith("python") and arguments[:2] == ["-m", "venv"]:

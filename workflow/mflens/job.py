@@ -24,6 +24,8 @@ def start_job(snakemake: Any) -> None:
     start_logging(snakemake.log[0], f"{snakemake.rule}")
     use_threads(int(snakemake.threads))
     sys.excepthook = _report_error
+    settings = ", ".join(f"{name} {value}" for name, value in snakemake.wildcards.items())
+    logging.info("%s, threads: %d", settings or "start", snakemake.threads)
 
 
 def start_logging(path: str | os.PathLike[str], name: str) -> None:
@@ -50,13 +52,14 @@ def use_threads(threads: int) -> None:
     """Bind OpenMP, numba and torch to `threads` threads; call before they are imported."""
     for variable in THREAD_VARIABLES:
         os.environ[variable] = str(threads)
-    # numba cannot raise the number of threads after its start, so it is fixed here once
-    os.environ["NUMBA_NUM_THREADS"] = str(threads)
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(threads)
     if "numba" in sys.modules:
         numba = sys.modules["numba"]
+        # the variable must not change once threads run: the next compilation would refuse it
         numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
+    else:
+        os.environ["NUMBA_NUM_THREADS"] = str(threads)
 
 
 def _report_error(

@@ -1,11 +1,13 @@
-"""Who simulates what: splits, the tiers each runs on, and their chunks."""
+"""Who simulates what: splits, the tiers each runs on, their chunks, and where the files stand."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 MESH_TIERS = ("lpt", "particle_mesh")
 WITHOUT_HIGH = ("prior", "low_only")
 SIMS_PER_SPLIT = 10_000_000
+SPLIT_KINDS = ("bulk", "validation", "pairs", "test")
 
 
 def splits(ladder: Sequence[str]) -> dict[str, list[str]]:
@@ -52,3 +54,84 @@ def shares_mesh(split: str, ladder: Sequence[str], simulate: Mapping[str, Any]) 
 def runs(methods: Sequence[str], n_high: Sequence[int]) -> list[tuple[str, int]]:
     """Return every method with every number of high-fidelity sims; 0 where it uses none."""
     return [(m, n) for m in methods for n in ([0] if m in WITHOUT_HIGH else sorted(n_high))]
+
+
+class Plan:
+    """The plan of one config, in the terms of Snakemake rules.
+
+    Methods that take `wildcards` read its attributes `tier`, `split` and `chunk`.
+
+    Parameters
+    ----------
+    config
+        The whole config, checked.
+    """
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        self.simulate = config["simulate"]
+        self.ladder = config["ladder"]
+        self.results = config["results_dir"]
+        self.splits = splits(self.ladder)
+        self.sims = {split: n_sims(split, self.simulate) for split in self.splits}
+        self.runs = runs(config["infer"]["methods"], config["infer"]["n_high"])
+
+    @property
+    def sizes(self) -> list[list[Any]]:
+        """Name, number of sims and sims per cosmology of every split, for the design."""
+        return [[s, self.sims[s], realisations(s, self.simulate)] for s in self.splits]
+
+    def first_sim(self, wildcards: Any) -> int:
+        """Return the position of a chunk's first sim in its split."""
+        return int(wildcards.chunk) * self.simulate["chunk_size"][kind(wildcards.split)]
+
+    def last_sim(self, wildcards: Any) -> int:
+        """Return the position behind a chunk's last sim in its split."""
+        size = self.simulate["chunk_size"][kind(wildcards.split)]
+        return min(self.first_sim(wildcards) + size, self.sims[wildcards.split])
+
+    def n_convergence(self, wildcards: Any) -> int:
+        """Return how many sims of a chunk keep their convergence: the first pairs."""
+        wanted = self.simulate["n_convergence"] if kind(wildcards.split) == "pairs" else 0
+        first, last = self.first_sim(wildcards), self.last_sim(wildcards)
+        return min(max(wanted - first, 0), last - first)
+
+    def mesh(self, wildcards: Any) -> Mapping[str, Any] | None:
+        """Return the mesh whose phases the sims of a split share, None where there is none."""
+        shared = shares_mesh(wildcards.split, self.ladder, self.simulate)
+        return self.simulate["mesh"] if shared else None
+
+    def whitening(self, wildcards: Any) -> dict[str, str]:
+        """Return the calibration of the seed matching as input of sims that share the mesh."""
+        file = f"{self.results}/compute_whitening/whitening.h5"
+        return {"whitening": file} if self.mesh(wildcards) else {}
+
+    def tier_options(self, wildcards: Any) -> dict[str, Any]:
+        """Return what one tier needs of the section `simulate`, and nothing that others need."""
+        chosen = {key: self.simulate[key] for key in ("nside", "ell_max", "mesh", "survey")}
+        tiers = self.simulate["tiers"]
+        return chosen | {"tiers": {wildcards.tier: tiers.get(wildcards.tier, {})}}
+
+    def chunks(self, rule: str, split: str, tier: str = "") -> list[str]:
+        """Return the files that a rule makes of one split (and tier)."""
+        folder = "/".join(filter(None, [self.results, rule, tier, split]))
+        return [f"{folder}/{chunk}.h5" for chunk in range(n_chunks(split, self.simulate))]
+
+    def files(self, rule: str, kinds: Sequence[str] = SPLIT_KINDS) -> list[str]:
+        """Return the files that a rule makes of the splits of these kinds, over their tiers."""
+        chosen = [(s, t) for s, tiers in self.splits.items() if kind(s) in kinds for t in tiers]
+        return [file for split, tier in chosen for file in self.chunks(rule, split, tier)]
+
+    def products(self, rule: str, suffix: str) -> list[str]:
+        """Return the files that a rule makes of every method and number of expensive sims."""
+        return [f"{self.results}/{rule}/{method}/{n}{suffix}" for method, n in self.runs]
+
+    def simulation_benchmarks(self) -> list[str]:
+        """Return the benchmark files of all simulations and of their theory."""
+        theory = [file for split in self.splits for file in self.chunks("compute_spectra", split)]
+        rules = ("simulate_maps", "measure_spectra")
+        return self.benchmarks(theory + [file for rule in rules for file in self.files(rule)])
+
+    def benchmarks(self, files: Sequence[str]) -> list[str]:
+        """Return the benchmark files of the jobs that make these files."""
+        below = [Path(file).relative_to(self.results).with_suffix(".tsv") for file in files]
+        return [f"{self.results}/benchmarks/{path}" for path in below]

@@ -2,10 +2,10 @@ import fcntl
 
 from snakemake.exceptions import WorkflowError
 
-from mflens import plan
 from mflens.check import check_config
 from mflens.dependencies import fingerprint
 from mflens.errors import MflensError
+from mflens.plan import Plan
 
 try:
     check_config(config)
@@ -14,19 +14,20 @@ except MflensError as error:
 
 RESULTS = config["results_dir"]
 LADDER = config["ladder"]
-SPLITS = plan.splits(LADDER)
+PLAN = Plan(config)
 USER_CLASSES = [t["class"] for t in config["simulate"]["tiers"].values() if "class" in t]
 
 
 wildcard_constraints:
     tier="|".join(LADDER),
-    split="|".join(SPLITS),
+    split="|".join(PLAN.splits),
     chunk=r"\d+",
     method="|".join(config["infer"]["methods"]),
     n_high=r"\d+",
 
 
 onstart:
+    global run_lock
     # the lock dies with this process, so a killed run never blocks the next one
     Path(RESULTS).mkdir(parents=True, exist_ok=True)
     run_lock = open(Path(RESULTS) / ".lock", "w")
@@ -40,15 +41,3 @@ def code(rule_name):
     """Fingerprint of a rule's script and the package modules behind it."""
     classes = USER_CLASSES if rule_name == "simulate_maps" else []
     return fingerprint(f"{workflow.basedir}/scripts/{rule_name}.py", classes)
-
-
-def chunk_files(rule_name, tier, split):
-    """All chunk files of a rule for one tier and split."""
-    chunks = range(plan.n_chunks(split, config["simulate"]))
-    return [f"{RESULTS}/{rule_name}/{tier}/{split}/{chunk}.h5" for chunk in chunks]
-
-
-def files_of(rule_name, kinds):
-    """All chunk files of a rule for the splits of these kinds, over their tiers."""
-    chosen = [(s, t) for s, tiers in SPLITS.items() if plan.kind(s) in kinds for t in tiers]
-    return [file for split, tier in chosen for file in chunk_files(rule_name, tier, split)]

@@ -2,8 +2,8 @@ rule pretrain_compressor:
     message:
         "Train compressor and flow together on the bulk of the cheapest tier."
     input:
-        bulk_maps=files_of("simulate_maps", ["bulk"]),
-        validation_maps=files_of("simulate_maps", ["validation"]),
+        bulk_maps=PLAN.files("simulate_maps", ["bulk"]),
+        validation_maps=PLAN.files("simulate_maps", ["validation"]),
     output:
         model=f"{RESULTS}/pretrain_compressor/model.pt",
         history=f"{RESULTS}/pretrain_compressor/history.csv",

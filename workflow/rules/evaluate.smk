@@ -1,38 +1,21 @@
-def benchmarks_of(files):
-    """The benchmark files of the jobs that make these files."""
-    below = [Path(file).relative_to(RESULTS).with_suffix(".tsv") for file in files]
-    return [f"{RESULTS}/benchmarks/{path}" for path in below]
-
-
-RUNS = plan.runs(config["infer"]["methods"], config["infer"]["n_high"])
-EVERYTHING = ["bulk", "validation", "pairs", "test"]
 THREADS = dict.fromkeys(
     ["pretrain_compressor", "finetune_compressor", "sample_posterior"],
     config["infer"]["threads"],
 ) | {"simulate_maps": config["simulate"]["threads"]}
-SIMULATED = (
-    [
-        f"{RESULTS}/compute_spectra/{split}/{chunk}.h5"
-        for split in SPLITS
-        for chunk in range(plan.n_chunks(split, config["simulate"]))
-    ]
-    + files_of("simulate_maps", EVERYTHING)
-    + files_of("measure_spectra", EVERYTHING)
+TRAINING_BENCHMARKS = PLAN.benchmarks(PLAN.products("finetune_compressor", ".pt"))
+PRETRAINING_BENCHMARK = PLAN.benchmarks([rules.pretrain_compressor.output.model])[0]
+OTHER_BENCHMARKS = PLAN.benchmarks(
+    [rules.compute_kernels.output.kernels, f"{RESULTS}/sample_posterior/samples"]
 )
-FINETUNED = [f"{RESULTS}/finetune_compressor/{m}/{n}.pt" for m, n in RUNS]
-OTHERS = [
-    *[rules.compute_kernels.output.kernels, rules.pretrain_compressor.output.model],
-    *[f"{RESULTS}/sample_posterior/{m}/{n}.h5" for m, n in RUNS],
-]
 
 
 rule score_posterior:
     message:
         "Score the posteriors of all methods: NLPD, calibration, sharpness."
     input:
-        samples=[f"{RESULTS}/sample_posterior/{m}/{n}.h5" for m, n in RUNS],
+        samples=PLAN.products("sample_posterior", ".h5"),
     output:
-        scores=[f"{RESULTS}/score_posterior/{m}/{n}.json" for m, n in RUNS],
+        scores=PLAN.products("score_posterior", ".json"),
     params:
         code("score_posterior"),
         seed=config["seed"],
@@ -53,9 +36,9 @@ rule tabulate_methods:
         "Put scores and measured cost of all methods into one table."
     input:
         scores=rules.score_posterior.output.scores,
-        finetune_benchmarks=benchmarks_of(FINETUNED),
-        pretrain_benchmark=benchmarks_of([rules.pretrain_compressor.output.model])[0],
-        simulation_benchmarks=benchmarks_of(SIMULATED),
+        finetune_benchmarks=TRAINING_BENCHMARKS,
+        pretrain_benchmark=PRETRAINING_BENCHMARK,
+        simulation_benchmarks=PLAN.simulation_benchmarks(),
     output:
         methods=f"{RESULTS}/tabulate_methods/methods.csv",
         markdown=report(
@@ -66,7 +49,7 @@ rule tabulate_methods:
     params:
         code("tabulate_methods"),
         ladder=LADDER,
-        sims={split: plan.n_sims(split, config["simulate"]) for split in SPLITS},
+        sims=PLAN.sims,
         threads=THREADS,
     conda:
         "../../envs/mflens.yaml"
@@ -82,7 +65,9 @@ rule tabulate_cost:
     message:
         "Sum up what every rule and tier cost."
     input:
-        benchmarks=benchmarks_of(SIMULATED + FINETUNED + OTHERS),
+        simulations=PLAN.simulation_benchmarks(),
+        training=[PRETRAINING_BENCHMARK, *TRAINING_BENCHMARKS],
+        others=OTHER_BENCHMARKS,
     output:
         cost=f"{RESULTS}/tabulate_cost/cost.csv",
         markdown=report(

@@ -3,12 +3,8 @@ rule finetune_compressor:
         "Fit method {wildcards.method} with {wildcards.n_high} high-fidelity sims."
     input:
         pretrained=rules.pretrain_compressor.output.model,
-        bulk_maps=files_of("simulate_maps", ["bulk"]),
-        validation_maps=files_of("simulate_maps", ["validation"]),
-        pairs_maps=files_of("simulate_maps", ["pairs"]),
-        bulk_spectra=files_of("measure_spectra", ["bulk"]),
-        validation_spectra=files_of("measure_spectra", ["validation"]),
-        pairs_spectra=files_of("measure_spectra", ["pairs"]),
+        maps=PLAN.files("simulate_maps", ["bulk", "validation", "pairs"]),
+        spectra=PLAN.files("measure_spectra", ["bulk", "validation", "pairs"]),
     output:
         model=f"{RESULTS}/finetune_compressor/{{method}}/{{n_high}}.pt",
         history=f"{RESULTS}/finetune_compressor/{{method}}/{{n_high}}.csv",
@@ -35,16 +31,17 @@ rule finetune_compressor:
 
 rule sample_posterior:
     message:
-        "Sample the posterior of {wildcards.method} ({wildcards.n_high} sims) at all test sims."
+        "Sample the posteriors of all methods at all test sims."
     input:
-        model=rules.finetune_compressor.output.model,
-        test_maps=files_of("simulate_maps", ["test"]),
-        test_spectra=files_of("measure_spectra", ["test"]),
+        models=PLAN.products("finetune_compressor", ".pt"),
+        test_maps=PLAN.files("simulate_maps", ["test"]),
+        test_spectra=PLAN.files("measure_spectra", ["test"]),
     output:
-        samples=f"{RESULTS}/sample_posterior/{{method}}/{{n_high}}.h5",
-        chains=directory(f"{RESULTS}/sample_posterior/{{method}}/{{n_high}}_chains"),
+        samples=PLAN.products("sample_posterior", ".h5"),
+        chains=directory(PLAN.products("sample_posterior", "_chains")),
     params:
         code("sample_posterior"),
+        runs=PLAN.runs,
         parameters=config["theory"]["parameters"],
         n_samples=config["evaluate"]["n_samples"],
         n_chains=config["evaluate"]["n_chains"],
@@ -52,9 +49,9 @@ rule sample_posterior:
     conda:
         "../../envs/mflens.yaml"
     log:
-        f"{RESULTS}/logs/sample_posterior/{{method}}/{{n_high}}.log",
+        f"{RESULTS}/logs/sample_posterior/samples.log",
     benchmark:
-        f"{RESULTS}/benchmarks/sample_posterior/{{method}}/{{n_high}}.tsv"
+        f"{RESULTS}/benchmarks/sample_posterior/samples.tsv"
     threads: config["infer"]["threads"]
     resources:
         mem_mb=2000,

@@ -1,19 +1,3 @@
-def matched(wildcards):
-    """Whether the sims of a split take their phases from the mesh."""
-    return plan.shares_mesh(wildcards.split, LADDER, config["simulate"])
-
-
-def first_sim(wildcards):
-    """Position of a chunk's first sim in its split."""
-    return int(wildcards.chunk) * config["simulate"]["chunk_size"][plan.kind(wildcards.split)]
-
-
-def last_sim(wildcards):
-    """Position behind a chunk's last sim in its split."""
-    end = first_sim(wildcards) + config["simulate"]["chunk_size"][plan.kind(wildcards.split)]
-    return min(end, plan.n_sims(wildcards.split, config["simulate"]))
-
-
 rule draw_parameters:
     message:
         "Draw parameters and seeds of all sims from a Sobol design over the prior."
@@ -22,14 +6,7 @@ rule draw_parameters:
     params:
         code("draw_parameters"),
         parameters=config["theory"]["parameters"],
-        sizes=[
-            [
-                split,
-                plan.n_sims(split, config["simulate"]),
-                plan.realisations(split, config["simulate"]),
-            ]
-            for split in SPLITS
-        ],
+        sizes=PLAN.sizes,
         seed=config["seed"],
     conda:
         "../../envs/mflens.yaml"
@@ -76,10 +53,10 @@ rule compute_spectra:
         code("compute_spectra"),
         parameters=config["theory"]["parameters"],
         shells=config["theory"]["shells"],
-        mesh=lambda w: config["simulate"]["mesh"] if matched(w) else None,
+        mesh=PLAN.mesh,
         nonlinear=config["theory"]["nonlinear"],
-        first=first_sim,
-        last=last_sim,
+        first=PLAN.first_sim,
+        last=PLAN.last_sim,
     conda:
         "../../envs/mflens.yaml"
     log:

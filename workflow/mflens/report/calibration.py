@@ -12,9 +12,14 @@ from mflens.report.style import METHOD_STYLES, PAGE, Style, styled
 
 ROW = 0.98  # inches
 BAND: dict[str, Any] = {"color": "0.85", "lw": 0, "zorder": 0}
-NOTE: dict[str, Any] = {"fontsize": 7, "va": "bottom", "ha": "left"}
+NOTE: dict[str, Any] = {
+    "fontsize": 7,
+    "va": "bottom",
+    "ha": "left",
+    "bbox": {"fc": "white", "ec": "none", "alpha": 0.75, "pad": 0.8},
+}
 PARAMETER_LINES = ("-", (0, (4, 1.5)), (0, (1, 1)), "-.")
-SMALLEST_RANGE = 0.25
+SMALLEST_RANGE, LARGEST_RANGE = 0.2, 0.4  # beyond it curves leave the frame
 
 
 @styled
@@ -36,7 +41,7 @@ def plot_calibration(scores: Sequence[Mapping[str, Any]], *, latex: Mapping[str,
     """
     figure = Figure(figsize=(PAGE, 0.75 + ROW * len(scores)), layout="constrained")
     axes = figure.subplots(len(scores), 3, sharex=True, sharey=True, squeeze=False)
-    largest = SMALLEST_RANGE
+    largest = SMALLEST_RANGE / 1.1
     for row, score in zip(axes, scores, strict=True):
         style = METHOD_STYLES[score["method"]]
         drawn = [
@@ -48,7 +53,7 @@ def plot_calibration(scores: Sequence[Mapping[str, Any]], *, latex: Mapping[str,
         size = f", $n_{{\\rm high}} = {score['n_high']}$" if score["n_high"] else ""
         row[0].set_title(f"{style.label}{size}", loc="left", color=style.colour, fontweight="bold")
         row[2].set_title(sharpness(score), loc="right", fontsize=8)
-    limit = min(1.0, 1.1 * largest)
+    limit = min(LARGEST_RANGE, 1.1 * largest)
     for ax in axes.flat:
         ax.set(xlim=(0, 1), ylim=(-limit, limit), xticks=[0, 0.25, 0.5, 0.75, 1])
         ax.set_xticklabels(["0", "0.25", "0.5", "0.75", "1"])
@@ -88,7 +93,7 @@ def draw_tarp(ax: Axes, score: Mapping[str, Any], style: Style) -> float:
     ax.fill_between(alpha, low - alpha, high - alpha, **BAND)
     deviation = np.array(score["tarp_ecp"]) - alpha
     ax.plot(alpha, deviation, color=style.colour)
-    text = f"error {score['tarp_error']:.3f}, exact: below {score['tarp_null_95']:.3f}"
+    text = f"error {score['tarp_error']:.3f} (95 % of exact: < {score['tarp_null_95']:.3f})"
     ax.text(0.03, 0.03, text, transform=ax.transAxes, **NOTE)
     return float(np.abs(deviation).max())
 
@@ -105,8 +110,11 @@ def draw_ranks(ax: Axes, score: Mapping[str, Any], style: Style, latex: Mapping[
         line = PARAMETER_LINES[i % len(PARAMETER_LINES)]
         ax.plot(levels, deviation, color=style.colour, ls=line, label=f"${latex[name]}$")
         largest = max(largest, float(np.abs(deviation).max()))
-    values = ", ".join(f"{p:.2g}" for p in score["sbc_ks_p"].values())
-    ax.text(0.03, 0.03, f"KS $p$ = {values}", transform=ax.transAxes, **NOTE)
+    values = ", ".join(f"{p:.2g}" if p >= 0.001 else "< 0.001" for p in score["sbc_ks_p"].values())
+    ax.text(0.03, 0.03, f"KS $p$: {values}", transform=ax.transAxes, **NOTE)
     n_names = len(score["sbc_ks_p"])
-    ax.legend(loc="upper right", ncols=n_names, fontsize=7, borderaxespad=0.1, handlelength=1.8)
+    ax.legend(
+        loc="upper right", ncols=n_names, fontsize=7, borderaxespad=0.2, handlelength=1.8,
+        borderpad=0.1, frameon=True, framealpha=0.75, edgecolor="none",
+    )  # fmt: skip
     return largest

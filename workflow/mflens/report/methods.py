@@ -6,7 +6,14 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullLocator, ScalarFormatter
+from matplotlib.ticker import (
+    LogLocator,
+    NullFormatter,
+    NullLocator,
+    ScalarFormatter,
+    StrMethodFormatter,
+)
+from matplotlib.transforms import Transform
 
 from mflens.cost import NONE
 from mflens.report.style import METHOD_STYLES, PAGE, Style, styled, tier_styles
@@ -14,6 +21,7 @@ from mflens.report.style import METHOD_STYLES, PAGE, Style, styled, tier_styles
 CEILING = 1.0  # nats worse than the prior that the frame shows
 JITTER = 0.035  # methods stand side by side, in units of ln(n_high)
 BAR = 0.24  # inches
+TOP_ROW, ROW_STEP = 0.92, 0.075  # where arrows stand, shares of the frame; a row per method
 
 
 @styled
@@ -38,16 +46,23 @@ def plot_methods(methods: pd.DataFrame) -> Figure:
     low = min(-0.5, float((methods["nlpd_minus_prior"] - error).min()) - 0.15)
     left.set_ylim(low, CEILING)
     names = [name for name in METHOD_STYLES if name in set(methods["method"])]
+    above = [
+        n for n in names if methods[methods["method"] == n]["nlpd_minus_prior"].max() > CEILING
+    ]
     for i, name in enumerate(names):
         rows = methods[methods["method"] == name].sort_values("n_high")
         shift = np.exp(JITTER * (i - (len(names) - 1) / 2))
-        draw_against_n_high(left, rows, METHOD_STYLES[name], shift)
+        height = TOP_ROW - ROW_STEP * above.index(name) if name in above else TOP_ROW
+        draw_against_n_high(left, rows, METHOD_STYLES[name], shift, height)
         if name != "prior":
-            draw_points(right, rows["cost_core_s"].to_numpy(), rows, METHOD_STYLES[name])
+            draw_points(right, rows["cost_core_s"].to_numpy(), rows, METHOD_STYLES[name], height)
     for ax in (left, right):
         mark_prior(ax)
     set_n_high_axis(left, methods["n_high"])
     right.set(xscale="log", xlabel="measured cost of simulations and training (core-seconds)")
+    right.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    right.xaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
+    right.xaxis.set_minor_formatter(NullFormatter())
     n_tests = "-".join(str(n) for n in sorted(set(methods["n_test"])))
     left.set_ylabel(f"mean NLPD $-$ prior (nats), {n_tests} test sims")
     handles, labels = left.get_legend_handles_labels()
@@ -55,39 +70,43 @@ def plot_methods(methods: pd.DataFrame) -> Figure:
     return figure
 
 
-def draw_against_n_high(ax: Axes, rows: pd.DataFrame, style: Style, shift: float) -> None:
+def draw_against_n_high(
+    ax: Axes, rows: pd.DataFrame, style: Style, shift: float, height: float
+) -> None:
     """Draw a method's points, or a level line if it does not depend on n_high."""
-    if (rows["n_high"] == 0).all():
-        value = float(rows["nlpd_minus_prior"].iloc[0])
-        if value <= CEILING:
-            error = float(rows["nlpd_minus_prior_error"].iloc[0])
-            ax.axhspan(value - error, value + error, color=style.colour, alpha=0.15, lw=0)
-        ax.axhline(value, color=style.colour, ls=style.line, label=style.label)
-        if value > CEILING:
-            point_above(ax, 0.06, value, style, transform_x=True)
-    else:
-        draw_points(ax, rows["n_high"].to_numpy() * shift, rows, style)
+    if (rows["n_high"] > 0).any():
+        draw_points(ax, rows["n_high"].to_numpy() * shift, rows, style, height)
+        return
+    value, error = rows[["nlpd_minus_prior", "nlpd_minus_prior_error"]].iloc[0].astype(float)
+    ax.axhspan(value - error, value + error, color=style.colour, alpha=0.15, lw=0)
+    ax.axhline(value, color=style.colour, ls=style.line, label=style.label)
+    if value > CEILING:
+        point_above(ax, 0.06, value, style, height, xycoords=ax.transAxes)
 
 
-def draw_points(ax: Axes, x: np.ndarray, rows: pd.DataFrame, style: Style) -> None:
+def draw_points(ax: Axes, x: np.ndarray, rows: pd.DataFrame, style: Style, height: float) -> None:
     """Draw points with error bars; those above the frame as arrows with their value."""
     y, error = rows["nlpd_minus_prior"].to_numpy(), rows["nlpd_minus_prior_error"].to_numpy()
     ax.errorbar(x, y, yerr=error, **style.plot, capsize=2, elinewidth=0.8, label=style.label)
     for x_i, y_i in zip(x, y, strict=True):
         if y_i > CEILING:
-            point_above(ax, float(x_i), float(y_i), style)
+            point_above(ax, float(x_i), float(y_i), style, height, ax.get_xaxis_transform())
 
 
-def point_above(ax: Axes, x: float, y: float, style: Style, *, transform_x: bool = False) -> None:
-    """Mark a value above the frame by an arrow at the frame's top and the number."""
-    where = ax.transAxes if transform_x else ax.get_xaxis_transform()
-    ax.plot(x, 0.93, marker=style.marker, color=style.colour, transform=where, lw=0, zorder=5)
+def point_above(
+    ax: Axes, x: float, y: float, style: Style, height: float, xycoords: Transform
+) -> None:
+    """Mark a value above the frame by its marker, an arrow upwards and the number.
+
+    `x` is in the horizontal unit of `xycoords`, `height` is the share of the frame's height.
+    """
+    ax.plot(x, height, marker=style.marker, color=style.colour, transform=xycoords, lw=0, zorder=5)
     ax.annotate(
-        "", (x, 1.0), (x, 0.94), xycoords=where, textcoords=where,
+        "", (x, height + 0.07), (x, height + 0.01), xycoords=xycoords, textcoords=xycoords,
         arrowprops={"arrowstyle": "-|>", "color": style.colour, "lw": 1},
     )  # fmt: skip
     ax.annotate(
-        f"{y:+.1f}", (x, 0.93), (5, 0), xycoords=where, textcoords="offset points",
+        f"{y:+.1f}", (x, height), (5, 0), xycoords=xycoords, textcoords="offset points",
         color=style.colour, fontsize=8, va="center",
     )  # fmt: skip
 
@@ -96,9 +115,10 @@ def mark_prior(ax: Axes) -> None:
     """Shade what is worse than the prior."""
     ax.axhspan(0, CEILING, color="0.93", lw=0, zorder=0)
     ax.axhline(0, color=METHOD_STYLES["prior"].colour, lw=0.8, zorder=0.5)
-    ax.text(
-        0.98, 0.06, "worse than the prior", transform=ax.get_yaxis_transform(), ha="right",
-        va="center", fontsize=8, style="italic", color="0.35",
+    ax.annotate(
+        "worse than the prior", (0.98, 0), (0, 2), xycoords=ax.get_yaxis_transform(),
+        textcoords="offset points", ha="right", va="bottom", fontsize=8, style="italic",
+        color="0.35",
     )  # fmt: skip
 
 
@@ -137,10 +157,12 @@ def plot_cost(cost: pd.DataFrame, *, ladder: Sequence[str]) -> Figure:
     for place, row in enumerate(rows.itertuples()):
         style = styles.get(str(row.tier))
         ax.barh(place, row.core_s, color=style.colour if style else "0.55", height=0.72)
-        jobs = "1 job" if row.jobs == 1 else f"{row.jobs} jobs"
-        share = f"{row.core_s:.3g} core-s, {100 * row.core_s / total:.1f} %, {jobs}"
+        parts = [f"{row.core_s:.3g} core-s", f"{100 * row.core_s / total:.1f} %"]
+        parts.append("1 job" if row.jobs == 1 else f"{row.jobs} jobs")
+        if np.isfinite(row.max_rss_mb):  # a job may end before its memory is sampled
+            parts.append(f"{row.max_rss_mb / 1024:.1f} GiB")
         ax.annotate(
-            f"{share}, {row.max_rss_mb / 1024:.1f} GiB", (row.core_s, place), (4, 0),
+            ", ".join(parts), (row.core_s, place), (4, 0),
             textcoords="offset points", va="center", fontsize=8,
         )  # fmt: skip
     names = [

@@ -14,7 +14,8 @@ from mflens.report.style import METHOD_STYLES, PAGE, Style, styled
 LEVELS = (0.68, 0.95)
 # GetDist's smoothing is told the prior's edges, so that posteriors do not leak over them
 QUIET = {"ignore_rows": 0, "smooth_scale_1D": -1, "smooth_scale_2D": -1}
-TRUTH: dict[str, Any] = {"color": "#B2182B", "lw": 0.8}
+TRUTH: dict[str, Any] = {"color": "0.5", "lw": 0.7, "zorder": 1}
+STAR: dict[str, Any] = {"marker": "*", "ms": 8, "mfc": "#F0E442", "mec": "black", "mew": 0.6}
 INFINITE_PRIOR_SIGMAS = 3.0
 
 
@@ -56,7 +57,7 @@ def plot_posteriors(
     rows = -(-len(sims) // columns)
     width = PAGE / columns
     figure = Figure(figsize=(PAGE, 0.45 + rows * (0.97 * width + 0.1)), layout="constrained")
-    parts = np.atleast_1d(figure.subfigures(rows, columns)).ravel()
+    parts = np.array(figure.subfigures(rows, columns, squeeze=False)).ravel()
     limits = axis_limits(samples, theta, bounds)
     for i, (part, sim) in enumerate(zip(parts, sims, strict=False)):
         draws = {method: all_draws[i] for method, all_draws in samples.items()}
@@ -96,15 +97,16 @@ def draw_triangle(
             ax.set_xlim(limits[column])
             if row != column:
                 ax.axhline(truth[row], **TRUTH)
-                ax.plot(truth[column], truth[row], "*", color=TRUTH["color"], ms=5)
+                ax.plot(truth[column], truth[row], **STAR, zorder=5)
                 ax.set_ylim(limits[row])
             label_panel(ax, row, column, d, latex)
 
 
 def make_chain(draws: np.ndarray, names: Sequence[str], bounds: np.ndarray) -> Any:
     """Return samples of one posterior, shape (n_samples, d), as GetDist's MCSamples."""
-    from getdist import MCSamples
+    from getdist import MCSamples, chains
 
+    chains.print_load_details = False  # a line for every chain would bury the log
     ranges = {
         name: [edge if np.isfinite(edge) else None for edge in pair]
         for name, pair in zip(names, bounds.tolist(), strict=True)
@@ -131,14 +133,15 @@ def draw_contours(ax: Axes, chain: Any, x: str, y: str, style: Style, *, filled:
 
 def label_panel(ax: Axes, row: int, column: int, d: int, latex: Sequence[str]) -> None:
     """Label the outer panels of a triangle only."""
-    ax.xaxis.set_major_locator(MaxNLocator(3, prune="both"))
+    ticks: dict[str, Any] = {"nbins": 4 if d <= 2 else 3, "steps": [1, 2, 5, 10], "prune": "both"}
+    ax.xaxis.set_major_locator(MaxNLocator(**ticks))
     ax.tick_params(labelbottom=row == d - 1, labelleft=row != column and column == 0)
     if row == d - 1:
         ax.set_xlabel(f"${latex[column]}$")
     if row == column:
         ax.set_yticks([])
     else:
-        ax.yaxis.set_major_locator(MaxNLocator(3, prune="both"))
+        ax.yaxis.set_major_locator(MaxNLocator(**ticks))
         if column == 0:
             ax.set_ylabel(f"${latex[row]}$")
 
@@ -159,10 +162,10 @@ def add_legend(figure: Figure, methods: Sequence[str], n_high: int) -> None:
     """Name the methods and the truth."""
     styles = [METHOD_STYLES[method] for method in methods]
     handles = [Line2D([], [], color=style.colour, ls=style.line) for style in styles]
-    handles.append(Line2D([], [], marker="*", ms=5, **TRUTH))
+    handles.append(Line2D([], [], **STAR, **TRUTH))
     names = [style.label for style in styles] + ["truth"]
     figure.legend(
-        handles, names, loc="outside upper center", ncols=min(len(names), 8),
-        title=f"68 % contours at $n_{{\\rm high}} = {n_high}$; axes span the prior",
+        handles, names, loc="outside upper center", ncols=len(names),
+        title=f"68 % contours at $n_{{\\rm high}} = {n_high}$ (filled: 95 % of {names[-2]})",
         title_fontsize=8, handlelength=2.4, columnspacing=1.2,
     )  # fmt: skip

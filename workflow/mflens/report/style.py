@@ -1,5 +1,6 @@
 """One look for all figures: widths, type, and one colour, marker and line per method and tier."""
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import wraps
@@ -109,6 +110,8 @@ def styled(function: Callable[P, Figure]) -> Callable[P, Figure]:
 
 def save_figure(figure: Figure, pdf: PathLike, png: PathLike) -> None:
     """Write a figure as PDF and PNG, atomically and with the same bytes for the same figure."""
+    # embedding a font writes dozens of lines at this level
+    logging.getLogger("fontTools").setLevel(logging.WARNING)
     with mpl.rc_context():
         mpl.rcdefaults()
         mpl.rcParams.update(RC)

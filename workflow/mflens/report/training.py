@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from mflens.report.style import METHOD_STYLES, PAGE, Style, styled
 
 PRETRAINING = Style("pretraining", METHOD_STYLES["low_only"].colour, "v", "-")
-HEADROOM = 2.0  # nats above the prior that a frame shows; diverging curves leave it
+HEADROOM = 1.0  # nats above the prior that a frame shows; diverging curves leave it
 
 
 @styled
@@ -42,10 +42,10 @@ def plot_training(
     methods = list(dict.fromkeys(method for method, _ in runs))
     sizes = sorted({n for _, n in runs}) or [0]
     prior = 0.5 * n_parameters * (1 + np.log(2 * np.pi))
-    figure = Figure(figsize=(PAGE, 0.7 + 1.75 * len(sizes)), layout="constrained")
+    figure = Figure(figsize=(PAGE, 0.75 + 1.5 * len(sizes)), layout="constrained")
     axes = figure.subplots(len(sizes), 1 + len(methods), sharey=True, squeeze=False, sharex="col")
     draw_curves(axes[0, 0], pretraining.assign(member=0), PRETRAINING)
-    axes[0, 0].set_title("pretraining\non the bulk")
+    axes[0, 0].set_title("pretraining")
     for ax in axes[1:, 0]:
         ax.set_visible(False)
     axes[0, 0].tick_params(labelbottom=True)
@@ -54,7 +54,9 @@ def plot_training(
             ax = axes[row, column]
             if (method, n_high) in runs:
                 draw_curves(ax, runs[method, n_high], METHOD_STYLES[method])
-            ax.set_title(f"{METHOD_STYLES[method].label}\n$n_{{\\rm high}} = {n_high}$")
+            size = f"$n_{{\\rm high}} = {n_high}$"
+            ax.text(0.95, 0.94, size, transform=ax.transAxes, ha="right", va="top", fontsize=8)
+        axes[0, column].set_title(METHOD_STYLES[method].label)
     axes[0, 0].set_ylim(*loss_range([pretraining, *runs.values()], prior))
     for ax in axes.flat:
         ax.axhline(prior, color=METHOD_STYLES["prior"].colour, linestyle=":", zorder=0)
@@ -81,7 +83,7 @@ def loss_range(histories: Sequence[pd.DataFrame], prior: float) -> tuple[float, 
     typical = [frame["train"].quantile(0.1) for frame in histories]
     low = min([*kept, prior - 0.5])
     # a loss without lower bound must not squeeze the others into a line
-    low = max(min([low, *typical]), low - HEADROOM)
+    low = max(min([low, *typical]), low - 0.5)
     return low - 0.2, prior + HEADROOM
 
 

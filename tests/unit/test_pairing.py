@@ -1,0 +1,117 @@
+import numpy as np
+import pytest
+
+from mflens.errors import DataError
+from mflens.pairing import (
+    compare_pairs,
+    convergence_harmonics,
+    octave_edges,
+    pairing_edges,
+    summarise_pairing,
+    summarise_whitening,
+)
+from mflens.simulate import harmonics
+
+ELL_MAX = 32
+EDGES = [2, 8, 16, 32]
+N_ALM = (ELL_MAX + 1) * (ELL_MAX + 2) // 2
+
+
+def white(rng, *shape):
+    alm = (
+        rng.standard_normal((*shape, N_ALM)) + 1j * rng.standard_normal((*shape, N_ALM))
+    ) / 2**0.5
+    alm[..., : ELL_MAX + 1] = rng.standard_normal((*shape, ELL_MAX + 1))
+    return alm
+
+
+@pytest.fixture
+def alm():
+    return white(np.random.default_rng(1), 5, 2)
+
+
+def test_identical_members_correlate_fully(alm):
+    found = compare_pairs(alm, alm, ELL_MAX, EDGES)
+    assert found["r_matched"].shape == (5, 2, 3)
+    np.testing.assert_allclose(found["r_matched"], 1)
+    np.testing.assert_allclose(found["power_ratio"], 1)
+
+
+def test_scale_enters_the_power_ratio_alone(alm):
+    found = compare_pairs(alm, -1.5 * alm, ELL_MAX, EDGES)
+    np.testing.assert_allclose(found["r_matched"], -1)
+    np.testing.assert_allclose(found["power_ratio"], 1.5**2)
+
+
+def test_independent_members_do_not_correlate(alm):
+    found = compare_pairs(alm, white(np.random.default_rng(2), 5, 2), ELL_MAX, EDGES)
+    # 5 sims of 2 l + 1 modes in each band
+    modes = np.array([60, 192, 768])
+    for name in ("r_matched", "r_unmatched"):
+        assert np.all(np.abs(found[name].mean(0)) < 4 / np.sqrt(5 * modes))
+
+
+def test_known_correlation(alm):
+    noise = white(np.random.default_rng(3), 5, 2)
+    found = compare_pairs(alm, 0.8 * alm + 0.6 * noise, ELL_MAX, EDGES)
+    np.testing.assert_allclose(found["r_matched"].mean((0, 1))[1:], 0.8, atol=0.04)
+    np.testing.assert_allclose(found["power_ratio"].mean((0, 1))[1:], 1, atol=0.1)
+
+
+def test_unmatched_is_the_mean_over_all_other_sims(alm):
+    high = white(np.random.default_rng(4), 5, 2)
+    found = compare_pairs(alm, high, ELL_MAX, EDGES)["r_unmatched"][0]
+    by_hand = [
+        compare_pairs(np.stack([alm[j], alm[0]]), high[:2], ELL_MAX, EDGES)["r_matched"][0]
+        for j in range(1, 5)
+    ]
+    np.testing.assert_allclose(found, np.mean(by_hand, axis=0))
+
+
+def test_one_pair_has_nothing_unmatched(alm):
+    with pytest.raises(DataError, match="n_convergence"):
+        compare_pairs(alm[:1], alm[:1], ELL_MAX, EDGES)
+
+
+def test_harmonics_of_maps_come_back(alm):
+    alm = alm[:2]
+    maps = np.array([[harmonics.synthesise(a, 16, ELL_MAX) for a in sim] for sim in alm])
+    found = convergence_harmonics(maps.astype(np.float32), ELL_MAX)
+    np.testing.assert_allclose(found, alm, atol=1e-4)
+
+
+def test_edges():
+    assert pairing_edges([8, 16]) == [2, 8, 16]
+    assert pairing_edges([2, 16]) == [2, 16]
+    assert octave_edges(128) == [2, 8, 16, 32, 64, 129]
+    assert octave_edges(100) == [2, 8, 16, 32, 64, 101]
+    assert octave_edges(12) == [2, 8, 13]
+    assert octave_edges(6) == [2, 7]
+
+
+def test_table_of_pairing(alm):
+    table = summarise_pairing(compare_pairs(alm, 2 * alm, ELL_MAX, EDGES), EDGES)
+    columns = ["bin", "ell_min", "ell_max", "r_matched", "r_unmatched", "power_ratio"]
+    assert list(table.columns) == columns
+    assert table[["bin", "ell_min", "ell_max"]].values.tolist() == [
+        [b, low, high] for b in (1, 2) for low, high in [(2, 8), (8, 16), (16, 32)]
+    ]
+    np.testing.assert_allclose(table["power_ratio"], 4)
+
+
+def test_table_of_whitening():
+    alm = white(np.random.default_rng(5), 20, 3)
+    table = summarise_whitening(harmonics.cross_spectrum(alm, alm, ELL_MAX), [2, 8, 33])
+    assert list(table.columns) == ["shell", "ell_min", "ell_max", "variance", "error"]
+    assert table["shell"].tolist() == [1, 1, 2, 2, 3, 3]
+    # variance of a band's mean over 20 sims of n modes: 2 / (20 n)
+    np.testing.assert_allclose(
+        table["error"], np.tile((2 / 20 / np.array([60, 1025])) ** 0.5, 3), rtol=0.5
+    )
+    assert np.all(np.abs(table["variance"] - 1) < 4 * table["error"])
+
+
+def test_table_of_whitening_without_matching():
+    table = summarise_whitening(np.zeros((0, 3, ELL_MAX + 1)), EDGES)
+    assert len(table) == 0
+    assert list(table.columns) == ["shell", "ell_min", "ell_max", "variance", "error"]
