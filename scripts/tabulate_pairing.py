@@ -46,7 +46,7 @@ def main(
     table = summarise_pairing(levels[-1], edges)
     write_table(pairing, table)
     write_markdown(pairing_markdown, table)
-    white = [kept[upper, upper]["white_spectra"] for upper in ladder[1:]]
+    white = [arrays["white_spectra"] for arrays in kept.values()]
     table = summarise_whitening(np.concatenate(white), octave_edges(ell_max))
     write_table(whitening, table)
     write_markdown(whitening_markdown, table)
@@ -70,8 +70,8 @@ def read_kept(paths: Sequence[str]) -> tuple[dict[tuple[str, str], dict[str, np.
     for key, parts in chunks.items():
         joined = {name: np.concatenate([part[name] for part in parts]) for name in names}
         order = np.argsort(joined["convergence_sim"])
-        # nothing is matched where no tier of the pair has a mesh
-        kept[key] = {k: array[order] if len(array) else array for k, array in joined.items()}
+        ordered = {name: joined[name][order] for name in ("convergence", "convergence_sim")}
+        kept[key] = {**joined, **ordered}
     for upper, tier in kept:
         if not np.array_equal(*(kept[upper, t]["convergence_sim"] for t in (upper, tier))):
             raise DataError(

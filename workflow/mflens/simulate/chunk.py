@@ -96,14 +96,14 @@ def simulate_chunk(
     sky
         The discretisation.
     n_convergence
-        Keep the noiseless full-sky convergence, and the spectra of the white coefficients, of this
-        many sims.
+        Keep the noiseless full-sky convergence of this many sims.
 
     Returns
     -------
     dict
         `maps` (sim, bin, component, pixel), float32, noisy shear; `convergence` (sim, bin, pixel
-        of the sky in RING order), float32; `white_spectra` (sim, shell, l) of matched draws.
+        of the sky in RING order), float32; `white_spectra` (sim, shell, l), the spectra of the
+        white coefficients where the tier used matched ones.
     """
     matched = any(sim.matching is not None for sim in sims)
     lightcone = LightCone(sky.shells, sky.mesh, sky.ell_max) if matched else None
@@ -120,9 +120,8 @@ def simulate_chunk(
         maps.append(shear.astype(np.float32))
         if number < n_convergence:
             kept.append(kappa.astype(np.float32))
-            if matched:
-                alm = draw.harmonics
-                white.append(harmonics.cross_spectrum(alm, alm, sky.ell_max))
+        if sim.matching is not None and draw.used_harmonics:
+            white.append(harmonics.cross_spectrum(draw.harmonics, draw.harmonics, sky.ell_max))
         now = time.monotonic()
         if now - reported > SECONDS_BETWEEN_REPORTS:
             reported = now

@@ -74,6 +74,11 @@ class Draw:
         self.base = base
         self._density, self._harmonics = density, harmonics
 
+    @property
+    def used_harmonics(self) -> bool:
+        """Whether a tier has asked for the coefficients."""
+        return "harmonics" in vars(self)
+
     @cached_property
     def linear_density(self) -> np.ndarray:
         """Fourier mesh (rfftn) of the linear density contrast today."""
