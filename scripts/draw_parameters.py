@@ -4,7 +4,6 @@ from typing import Any
 
 from mflens.io import write_table
 from mflens.job import start_job
-from mflens.plan import SIMS_PER_SPLIT
 from mflens.prior import Prior
 from mflens.theory.design import draw_design
 
@@ -13,7 +12,7 @@ def main(
     table: str, parameters: dict[str, Any], sizes: list[tuple[str, int, int]], seed: int
 ) -> None:
     """Write the table of sims: `sim, seed, split, cosmology` and the free parameters."""
-    write_table(table, draw_design(Prior(parameters), sizes, SIMS_PER_SPLIT, seed))
+    write_table(table, draw_design(Prior(parameters), sizes, seed))
 
 
 if __name__ == "__main__":

@@ -236,3 +236,18 @@ def test_environments_agree():
 def test_science_knows_no_snakemake():
     for path in MODULES:
         assert not re.search(r"^\s*(import|from) snakemake", path.read_text(), re.MULTILINE), path
+
+
+def test_conda_environment_has_the_versions_of_the_constraints():
+    def normal(line):
+        name, version = line.strip().split("==")
+        return re.sub(r"[-_.]+", "-", name).lower(), version
+
+    lines = (ROOT / "envs/constraints.txt").read_text().splitlines()
+    pins = dict(normal(line) for line in lines if not line.startswith("#"))
+    environment = yaml.safe_load((ROOT / "envs/mflens.yaml").read_text())
+    listed = dict(normal(line) for line in environment["dependencies"][-1]["pip"])
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = {re.split(r"[<>=]", line)[0].replace(".", "-") for line in project["dependencies"]}
+    assert set(listed) == wanted
+    assert {name: pins[name] for name in listed} == listed

@@ -115,7 +115,7 @@ BAD = [
     ("ladder", ["lognormal", "lognormal"], ["ladder", "'lognormal'", "more than once"]),
     # sims
     ("simulate.realisations_per_cosmology", 5, ["sims.bulk", "48", "5"]),
-    ("simulate.chunk_size.bulk", 12, ["simulate.chunk_size.bulk", "12", "multiple"]),
+    ("simulate.chunk_size.bulk", 10, ["simulate.chunk_size.bulk", "10", "multiple"]),
     ("simulate.chunk_size.validation", 2, ["simulate.chunk_size.validation", "2", "multiple"]),
     ("simulate.n_convergence", 13, ["simulate.n_convergence", "13", "pairs"]),
     # resolution
@@ -123,7 +123,7 @@ BAD = [
     ("simulate.mesh.projection_nside", 48, ["projection_nside", "48", "power of two"]),
     ("simulate.mesh.projection_nside", 8, ["projection_nside", "8", "16"]),
     ("simulate.ell_max", 33, ["simulate.ell_max", "33", "32"]),
-    ("simulate.mesh.n_mesh", 33, ["simulate.mesh.n_mesh", "33", "even"]),
+    ("simulate.mesh.n_mesh", 48, ["simulate.mesh.n_mesh", "48", "power of two"]),
     ("simulate.bands", [4, 8, 8], ["simulate.bands", "8", "increase"]),
     ("simulate.bands", [4, 8, 40], ["simulate.bands", "40", "32"]),
     # survey
@@ -134,11 +134,11 @@ BAD = [
     ("simulate.survey.n_gal_arcmin2", [5.0], ["n_gal_arcmin2", "[5.0]", "2"]),
     ("simulate.survey.mask", "no.fits", ["simulate.survey.mask", "'no.fits'", "octant"]),
     # inference and evaluation
-    ("infer.n_high", [13], ["infer.n_high", "13", "simulate.sims.pairs", "12"]),
+    ("infer.n_high", [13], ["infer.n_high", "13", "simulate.sims.pairs", "8"]),
     ("infer.n_high", [3], ["infer.n_high", "3", "n_folds", "4"]),
     ("infer.n_high", [8, 8], ["infer.n_high", "8", "more than once"]),
-    ("evaluate.n_chains", 17, ["evaluate.n_chains", "17", "16"]),
-    ("report.triangle_sims", 17, ["report.triangle_sims", "17", "16"]),
+    ("evaluate.n_chains", 17, ["evaluate.n_chains", "17", "12"]),
+    ("report.triangle_sims", 17, ["report.triangle_sims", "17", "12"]),
 ]
 
 

@@ -34,7 +34,7 @@ def test_map_to_normals_is_inverted_and_has_the_right_density():
 
 
 def test_design_fills_the_prior_and_splits_share_nothing():
-    table = draw_design(PRIOR, SIZES, plan.SIMS_PER_SPLIT, seed=3)
+    table = draw_design(PRIOR, SIZES, seed=3)
     assert table["sim"].is_unique and table["seed"].is_unique
     cosmologies = table.drop_duplicates("cosmology")
     assert cosmologies["Omega_m"].is_unique
@@ -47,13 +47,13 @@ def test_design_fills_the_prior_and_splits_share_nothing():
 
 def test_a_larger_split_keeps_the_sims_of_all_splits():
     larger = [("bulk", 64, 4), *SIZES[1:]]
-    old = draw_design(PRIOR, SIZES, plan.SIMS_PER_SPLIT, seed=3).set_index("sim")
-    new = draw_design(PRIOR, larger, plan.SIMS_PER_SPLIT, seed=3).set_index("sim")
+    old = draw_design(PRIOR, SIZES, seed=3).set_index("sim")
+    new = draw_design(PRIOR, larger, seed=3).set_index("sim")
     assert new.loc[old.index].equals(old)
 
 
 def test_seed_changes_everything():
-    a, b = (draw_design(PRIOR, SIZES, plan.SIMS_PER_SPLIT, seed=seed) for seed in (3, 4))
+    a, b = (draw_design(PRIOR, SIZES, seed=seed) for seed in (3, 4))
     assert not set(a["seed"]) & set(b["seed"])
     assert not set(a["Omega_m"]) & set(b["Omega_m"])
 

@@ -61,7 +61,7 @@ def test_lint(folder):
 def test_dry_run_of_every_config(folder, name):
     found = jobs(Runner(folder, f"dry_{name}")("-n", configs=[name]))
     assert found["simulate_maps"] > 3
-    assert found["score_posterior"] > 3
+    assert found["finetune_compressor"] > 3
 
 
 @pytest.mark.parametrize("ladder", LADDERS, ids="-".join)

@@ -113,22 +113,21 @@ def check_resolution(config: Config) -> Iterator[str]:
     simulate = config["simulate"]
     mesh, nside, ell_max = simulate["mesh"], simulate["nside"], simulate["ell_max"]
     projection = mesh["projection_nside"]
-    for key, value in (("nside", nside), ("mesh.projection_nside", projection)):
+    powers = {"nside": nside, "mesh.projection_nside": projection, "mesh.n_mesh": mesh["n_mesh"]}
+    for key, value in powers.items():
         if value & (value - 1):
             near = 2 ** round(math.log2(value))
             yield f"simulate.{key}: {value} is not a power of two; {near} is the nearest one."
-    if projection < nside:
+    if projection < ell_max:
         yield (
-            f"simulate.mesh.projection_nside: {projection} is below simulate.nside = {nside}; "
-            f"give {2 * nside}, for point samples alias power."
+            f"simulate.mesh.projection_nside: {projection} is below simulate.ell_max = {ell_max}, "
+            "where the projection of the mesh aliases power; raise it."
         )
     if ell_max > 2 * nside:
         yield (
             f"simulate.ell_max: {ell_max} is above 2 nside = {2 * nside}, where harmonic "
             "transforms lose accuracy; lower it or raise simulate.nside."
         )
-    if mesh["n_mesh"] % 2:
-        yield f"simulate.mesh.n_mesh: {mesh['n_mesh']} is odd; give an even number."
     bands = simulate["bands"]
     yield from _not_increasing("simulate.bands", bands)
     if bands[-1] > ell_max:

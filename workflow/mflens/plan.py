@@ -6,7 +6,6 @@ from typing import Any
 
 MESH_TIERS = ("lpt", "particle_mesh")
 WITHOUT_HIGH = ("prior", "low_only")
-SIMS_PER_SPLIT = 10_000_000
 SPLIT_KINDS = ("bulk", "validation", "pairs", "test")
 
 
@@ -130,6 +129,14 @@ class Plan:
         theory = [file for split in self.splits for file in self.chunks("compute_spectra", split)]
         rules = ("simulate_maps", "measure_spectra")
         return self.benchmarks(theory + [file for rule in rules for file in self.files(rule)])
+
+    def other_benchmarks(self) -> list[str]:
+        """Return the benchmark files of what is done once for all sims and methods."""
+        files = ["draw_parameters/parameters", "compute_kernels/kernels"]
+        if any(shares_mesh(split, self.ladder, self.simulate) for split in self.splits):
+            files.append("compute_whitening/whitening")
+        files += ["sample_posterior/samples", "score_posterior/scores"]
+        return self.benchmarks([f"{self.results}/{file}" for file in files])
 
     def benchmarks(self, files: Sequence[str]) -> list[str]:
         """Return the benchmark files of the jobs that make these files."""

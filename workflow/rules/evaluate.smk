@@ -4,9 +4,6 @@ THREADS = dict.fromkeys(
 ) | {"simulate_maps": config["simulate"]["threads"]}
 TRAINING_BENCHMARKS = PLAN.benchmarks(PLAN.products("finetune_compressor", ".pt"))
 PRETRAINING_BENCHMARK = PLAN.benchmarks([rules.pretrain_compressor.output.model])[0]
-OTHER_BENCHMARKS = PLAN.benchmarks(
-    [rules.compute_kernels.output.kernels, f"{RESULTS}/sample_posterior/samples"]
-)
 
 
 rule score_posterior:
@@ -67,7 +64,7 @@ rule tabulate_cost:
     input:
         simulations=PLAN.simulation_benchmarks(),
         training=[PRETRAINING_BENCHMARK, *TRAINING_BENCHMARKS],
-        others=OTHER_BENCHMARKS,
+        others=PLAN.other_benchmarks(),
     output:
         cost=f"{RESULTS}/tabulate_cost/cost.csv",
         markdown=report(

@@ -18,7 +18,7 @@ from mflens.infer.linear import fit_linear, fit_linear_high
 from mflens.infer.losses import MlmcObjective, Pairs, PlainObjective, mean_nll
 from mflens.infer.paired import fit_paired_heads
 from mflens.infer.posterior import CompressorFlow, LinearGaussian, Posterior, StandardNormal
-from mflens.infer.training import Training, fit, new_generator, seeded
+from mflens.infer.training import Objective, Training, fit, new_generator, seeded
 
 History = list[dict[str, Any]]
 
@@ -175,39 +175,61 @@ def _fit_linear(data: Data, start: CompressorFlow, settings: Settings) -> tuple[
 
 
 def _fit_high_only(data: Data, start: CompressorFlow, settings: Settings) -> tuple[list, History]:
-    def fresh(x: Tensor, y: Tensor, fold: int) -> CompressorFlow:
+    def fresh(train: Tensor, fold: int) -> CompressorFlow:
         with seeded(settings.seed + fold):
             model = CompressorFlow(start.compressor.pixel, **start.arguments)
-        model.compressor.calibrate(x, y)
+        top = data.pairs[-1].select(train)
+        model.compressor.calibrate(top.high, top.y)
         return model
 
-    return _fit_folds(data, fresh, settings, "high_only")
+    return _fit_folds(data, fresh, _plain, settings, "high_only")
 
 
 def _fit_transfer(data: Data, start: CompressorFlow, settings: Settings) -> tuple[list, History]:
-    def warm(x: Tensor, y: Tensor, fold: int) -> CompressorFlow:
-        return copy.deepcopy(start)
+    return _fit_folds(data, lambda *_: copy.deepcopy(start), _plain, settings, "transfer")
 
-    return _fit_folds(data, warm, settings, "transfer")
+
+def _fit_mlmc(data: Data, start: CompressorFlow, settings: Settings) -> tuple[list, History]:
+    return _fit_folds(data, lambda *_: copy.deepcopy(start), _multilevel, settings, "mlmc")
+
+
+def _plain(model: CompressorFlow, data: Data, train: Tensor, settings: Settings) -> PlainObjective:
+    """Return the loss of the high-fidelity sims alone."""
+    top = data.pairs[-1].select(train)
+    x, y = _to(settings.device, top.high, top.y)
+    return PlainObjective(model, x, y, tier=top.tier, batch_size=settings.training.batch_size)
+
+
+def _multilevel(
+    model: CompressorFlow, data: Data, train: Tensor, settings: Settings
+) -> MlmcObjective:
+    """Return the published multilevel loss; lower levels use all their pairs."""
+    x, y = _to(settings.device, data.x, data.y)
+    pairs = [
+        Pairs(level.tier, *_to(settings.device, level.low, level.high, level.y))
+        for level in [*data.pairs[:-1], data.pairs[-1].select(train)]
+    ]
+    size = settings.training.batch_size
+    return MlmcObjective(model, x, y, pairs, tier=data.ladder[0], batch_size=size)
 
 
 def _fit_folds(
     data: Data,
-    initial: Callable[[Tensor, Tensor, int], CompressorFlow],
+    initial: Callable[[Tensor, int], CompressorFlow],
+    objective: Callable[[CompressorFlow, Data, Tensor, Settings], Objective],
     settings: Settings,
     name: str,
 ) -> tuple[list, History]:
+    """Train one network a fold of the top pairs, stopped by the fold's high-fidelity loss."""
     top, batch_size = data.pairs[-1], settings.training.batch_size
     members: list[torch.nn.Module] = []
     history: History = []
     for fold, (train, held_out) in enumerate(split_folds(len(top), settings)):
-        model = initial(top.high[train], top.y[train], fold).to(settings.device)
-        x, y, x_val, y_val = _to(
-            settings.device, top.high[train], top.y[train], top.high[held_out], top.y[held_out]
-        )
+        model = initial(train, fold).to(settings.device)
+        x_val, y_val = _to(settings.device, top.high[held_out], top.y[held_out])
         rows = fit(
             model,
-            PlainObjective(model, x, y, tier=top.tier, batch_size=batch_size),
+            objective(model, data, train, settings),
             partial(mean_nll, model, x_val, y_val, batch_size),
             settings.training,
             generator=new_generator(settings.seed + fold),
@@ -216,27 +238,6 @@ def _fit_folds(
         members.append(model)
         history.extend({"member": fold, **row} for row in rows)
     return members, history
-
-
-def _fit_mlmc(data: Data, start: CompressorFlow, settings: Settings) -> tuple[list, History]:
-    top, batch_size = data.pairs[-1], settings.training.batch_size
-    # the published method is one network; one fold of the top level's pairs tells when to stop
-    train, held_out = split_folds(len(top), settings)[0]
-    model = copy.deepcopy(start).to(settings.device)
-    x, y, x_val, y_val = _to(settings.device, data.x, data.y, top.high[held_out], top.y[held_out])
-    pairs = [
-        Pairs(level.tier, *_to(settings.device, level.low, level.high, level.y))
-        for level in [*data.pairs[:-1], top.select(train)]
-    ]
-    rows = fit(
-        model,
-        MlmcObjective(model, x, y, pairs, tier=data.ladder[0], batch_size=batch_size),
-        lambda: mean_nll(model, x_val, y_val, batch_size),
-        settings.training,
-        generator=new_generator(settings.seed),
-        name="mlmc",
-    )
-    return [model], [{"member": 0, **row} for row in rows]
 
 
 def _fit_paired(data: Data, start: CompressorFlow, settings: Settings) -> tuple[list, History]:

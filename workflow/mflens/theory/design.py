@@ -9,11 +9,10 @@ from scipy.stats import qmc
 from mflens.prior import Prior
 
 SEED_BITS = 63
+SIMS_PER_SPLIT = 10_000_000
 
 
-def draw_design(
-    prior: Prior, sizes: Sequence[tuple[str, int, int]], first_sim: int, seed: int
-) -> pd.DataFrame:
+def draw_design(prior: Prior, sizes: Sequence[tuple[str, int, int]], seed: int) -> pd.DataFrame:
     """Draw parameters from a scrambled Sobol sequence of its own for every split.
 
     Parameters
@@ -22,16 +21,15 @@ def draw_design(
         The prior over the free parameters.
     sizes
         Split, number of sims and number of sims that share a cosmology, for each split.
-    first_sim
-        Sims of the k-th split are numbered from k * first_sim: more sims in one split change no
-        sim of another, and the first n sims stay what they are when a split grows.
     seed
         The run's seed.
 
     Returns
     -------
     DataFrame
-        Columns `sim, seed, split, cosmology` and the free parameters.
+        Columns `sim, seed, split, cosmology` and the free parameters. Sims of the k-th split are
+        numbered from k * 10^7: more sims in one split change no sim of another, and the first n
+        sims stay what they are when a split grows.
     """
     frames = []
     for number, (split, n_sims, realisations) in enumerate(sizes):
@@ -43,10 +41,10 @@ def draw_design(
         index = np.arange(n_sims)
         frame = pd.DataFrame(
             {
-                "sim": number * first_sim + index,
+                "sim": number * SIMS_PER_SPLIT + index,
                 "seed": [_seed(seed, number, i) for i in range(n_sims)],
                 "split": split,
-                "cosmology": number * first_sim + index // realisations,
+                "cosmology": number * SIMS_PER_SPLIT + index // realisations,
             }
         )
         frame[prior.names] = theta
