@@ -121,7 +121,7 @@ BAD = [
     # resolution
     ("simulate.nside", 24, ["simulate.nside", "24", "power of two"]),
     ("simulate.mesh.projection_nside", 48, ["projection_nside", "48", "power of two"]),
-    ("simulate.mesh.projection_nside", 8, ["projection_nside", "8", "16"]),
+    ("simulate.mesh.projection_nside", 8, ["projection_nside", "8", "32"]),
     ("simulate.ell_max", 33, ["simulate.ell_max", "33", "32"]),
     ("simulate.mesh.n_mesh", 48, ["simulate.mesh.n_mesh", "48", "power of two"]),
     ("simulate.bands", [4, 8, 8], ["simulate.bands", "8", "increase"]),
