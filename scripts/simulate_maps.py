@@ -39,7 +39,8 @@ def main(
     sky = make_sky(shells, simulate)
     survey = make_survey(simulate["survey"], sky.nside)
     theory, _ = read_hdf5(spectra)
-    variance = read_hdf5(whitening)[0]["variance"] if whitening else None
+    matched = whitening is not None and "covariance" in theory
+    variance = read_hdf5(whitening)[0]["variance"] if matched else None
     row = {number: i for i, number in enumerate(theory["cosmology"])}
 
     @cache

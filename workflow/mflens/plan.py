@@ -100,9 +100,14 @@ class Plan:
         return self.simulate["mesh"] if shared else None
 
     def whitening(self, wildcards: Any) -> dict[str, str]:
-        """Return the calibration of the seed matching as input of sims that share the mesh."""
+        """Return the calibration of the seed matching as input of all sims that use the mesh.
+
+        Sims that are not part of a pair do not need it, but PySCo, which compiles itself when that
+        job first imports it, is then compiled for them too.
+        """
         file = f"{self.results}/compute_whitening/whitening.h5"
-        return {"whitening": file} if self.mesh(wildcards) else {}
+        needed = self.mesh(wildcards) or uses_mesh(wildcards.tier, self.simulate)
+        return {"whitening": file} if needed else {}
 
     def tier_options(self, wildcards: Any) -> dict[str, Any]:
         """Return what one tier needs of the section `simulate`, and nothing that others need."""

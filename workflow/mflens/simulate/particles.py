@@ -8,17 +8,17 @@ from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
-import pysco  # noqa: F401  (puts the modules below on the path)
 from scipy.interpolate import interp1d
 
-import fourier  # isort: skip
-import initial_conditions  # isort: skip
-import integration  # isort: skip
-import mesh  # isort: skip
-import solver  # isort: skip
-import utils  # isort: skip
-
 from mflens.simulate import harmonics
+from mflens.simulate.engine import (
+    fourier,
+    initial_conditions,
+    integration,
+    mesh,
+    solver,
+    utils,
+)
 from mflens.simulate.lightcone import LightCone
 from mflens.simulate.tiers import Draw, Sky
 from mflens.theory.cosmology import Cosmology
