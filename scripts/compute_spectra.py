@@ -30,8 +30,8 @@ def main(
 ) -> None:
     """Write the theory of the chunk's cosmologies; with `mesh`, also what seed matching needs."""
     prior = Prior(parameters)
-    shape = Shells(shells["n_shells"], shells["thickness_mpc_h"])
-    box = Mesh(mesh["n_mesh"], mesh["box_mpc_h"], mesh["projection_nside"]) if mesh else None
+    shape = Shells(**shells)
+    box = Mesh(**mesh) if mesh else None
     arrays, _ = read_hdf5(kernels)
     sims = read_table(table).query("split == @split").iloc[first:last]
     rows: dict[str, list[Any]] = {}

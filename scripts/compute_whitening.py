@@ -27,13 +27,14 @@ def main(
     parameters: dict[str, Any],
     shells: dict[str, Any],
     mesh: dict[str, Any],
+    n_calibration: int,
     nonlinear: str,
     seed: int,
 ) -> None:
     """Write the variance of whitened coefficients at the prior's median cosmology."""
     prior = Prior(parameters)
-    shape = Shells(shells["n_shells"], shells["thickness_mpc_h"])
-    box = Mesh(mesh["n_mesh"], mesh["box_mpc_h"], mesh["projection_nside"])
+    shape = Shells(**shells)
+    box = Mesh(**mesh)
     arrays, attributes = read_hdf5(kernels)
     ell_max = int(attributes["ell_max"])
     median = prior.complete(prior.from_unit(np.full((1, len(prior.names)), 0.5))[0])
@@ -45,7 +46,7 @@ def main(
     lightcone = LightCone(shape, box, ell_max)
     unity = np.ones((shape.n_shells, ell_max + 1))
     spectra = []
-    for child in np.random.SeedSequence(seed).spawn(mesh["n_calibration"]):
+    for child in np.random.SeedSequence(seed).spawn(n_calibration):
         base = BaseMeasure(int(child.generate_state(1)[0]))
         density = linear_density(base, box, cosmology.k, cosmology.linear)
         white = matched_harmonics(
@@ -53,7 +54,7 @@ def main(
         )
         spectra.append(harmonics.cross_spectrum(white, white, ell_max))
     variance = smooth_variance(np.stack(spectra), shape, box)
-    write_hdf5(whitening, {"variance": variance}, {"n_calibration": mesh["n_calibration"]})
+    write_hdf5(whitening, {"variance": variance}, {"n_calibration": n_calibration})
 
 
 if __name__ == "__main__":

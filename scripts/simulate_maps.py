@@ -36,7 +36,7 @@ def main(
 ) -> None:
     """Write `sim, theta, maps, pixel` and, of the first sims of a split, their convergence."""
     prior = Prior(parameters)
-    sky = make_sky(shells, simulate)
+    sky = Sky(Shells(**shells), simulate["nside"], simulate["ell_max"], Mesh(**simulate["mesh"]))
     survey = make_survey(simulate["survey"], sky.nside)
     theory, _ = read_hdf5(spectra)
     matched = whitening is not None and "covariance" in theory
@@ -82,17 +82,6 @@ def main(
         "tier_options": json.dumps(simulate["tiers"].get(tier, {}), sort_keys=True),
     }  # fmt: skip
     write_hdf5(maps, arrays, attributes)
-
-
-def make_sky(shells: dict[str, Any], simulate: dict[str, Any]) -> Sky:
-    """Return the discretisation that the config describes."""
-    mesh = simulate["mesh"]
-    return Sky(
-        Shells(shells["n_shells"], shells["thickness_mpc_h"]),
-        simulate["nside"],
-        simulate["ell_max"],
-        Mesh(mesh["n_mesh"], mesh["box_mpc_h"], mesh["projection_nside"]),
-    )
 
 
 if __name__ == "__main__":

@@ -40,7 +40,7 @@ SURVEY = {
 def world():
     """The default run's light cone, survey and tiers at one cosmology."""
     shells, mesh = Shells(17, 200.0), Mesh(64, 1000.0, 128)
-    k = wavenumbers(shells, 5.0, mesh.box)
+    k = wavenumbers(shells, 5.0, mesh.box_mpc_h)
     kernels = compute_kernels(shells, k, ELL_MAX)
     parameters = {
         "Omega_m": 0.3, "sigma_8": 0.8, "h": 0.7, "n_s": 0.96, "Omega_b": 0.046, "m_nu": 0.0

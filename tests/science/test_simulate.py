@@ -118,13 +118,13 @@ def test_whitened_coefficients_have_unit_variance(world, variance):
 def test_particle_mesh_follows_linear_growth(world, z):
     base = BaseMeasure(3)
     linear = linear_density(base, world.mesh, world.cosmology.k, world.cosmology.linear)
-    particles = Particles(world.cosmology, linear, world.mesh.box)
+    particles = Particles(world.cosmology, linear, world.mesh.box_mpc_h)
     n_steps = int(np.ceil(np.log(10 / (1 + z)) / 0.15))
     state = particles.start(0.1)
     for ln_a in np.linspace(np.log(0.1), -np.log1p(z), n_steps + 1)[1:]:
         state = particles.step(state, np.exp(ln_a))
     density = mesh_density(state[0], world.mesh.n_mesh) / world.lightcone.window(3)
-    large = mesh_wavenumbers(world.mesh.n_mesh, world.mesh.box) < 0.05
+    large = mesh_wavenumbers(world.mesh.n_mesh, world.mesh.box_mpc_h) < 0.05
     large[0, 0, 0] = False
     # the same modes in both, so that cosmic variance cancels
     amplitude = (density * linear.conj()).real[large].sum() / (np.abs(linear) ** 2)[large].sum()

@@ -27,7 +27,7 @@ rule compute_kernels:
         code("compute_kernels"),
         shells=config["theory"]["shells"],
         k_max=config["theory"]["k_max_h_mpc"],
-        box=config["simulate"]["mesh"]["box_mpc_h"],
+        box_mpc_h=config["simulate"]["mesh"]["box_mpc_h"],
         ell_max=config["simulate"]["ell_max"],
     conda:
         "../../envs/mflens.yaml"
@@ -81,6 +81,7 @@ rule compute_whitening:
         parameters=config["theory"]["parameters"],
         shells=config["theory"]["shells"],
         mesh=config["simulate"]["mesh"],
+        n_calibration=config["simulate"]["n_calibration"],
         nonlinear=config["theory"]["nonlinear"],
         seed=config["seed"],
     conda:

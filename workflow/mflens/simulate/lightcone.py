@@ -26,24 +26,24 @@ class Mesh:
     ----------
     n_mesh
         Cells (and particles) per side, a power of two.
-    box
+    box_mpc_h
         Side in Mpc/h.
-    nside
+    projection_nside
         Resolution of the maps that the box is projected on.
     """
 
     n_mesh: int
-    box: float
-    nside: int
+    box_mpc_h: float
+    projection_nside: int
 
     def cuts(self, shells: Shells) -> np.ndarray:
         """Return the largest wavenumber in h/Mpc kept in each shell, shape (n_shells,).
 
-        A map of `nside` analysed up to l <= nside holds l < 3 nside without aliasing; beyond the
+        A map analysed up to l <= nside holds l < 3 nside without aliasing; beyond the
         mesh's Nyquist wavenumber there is nothing to keep.
         """
-        nyquist = np.pi * self.n_mesh / self.box
-        return np.minimum(nyquist, 3 * self.nside / shells.edges[1:])
+        nyquist = np.pi * self.n_mesh / self.box_mpc_h
+        return np.minimum(nyquist, 3 * self.projection_nside / shells.edges[1:])
 
 
 class LightCone:
@@ -63,9 +63,9 @@ class LightCone:
         import healpy
 
         self.shells, self.mesh, self.ell_max = shells, mesh, ell_max
-        n_pix = healpy.nside2npix(mesh.nside)
-        self.directions = np.stack(healpy.pix2vec(mesh.nside, np.arange(n_pix)), axis=1)
-        self.wavenumber = mesh_wavenumbers(mesh.n_mesh, mesh.box)
+        n_pix = healpy.nside2npix(mesh.projection_nside)
+        self.directions = np.stack(healpy.pix2vec(mesh.projection_nside, np.arange(n_pix)), axis=1)
+        self.wavenumber = mesh_wavenumbers(mesh.n_mesh, mesh.box_mpc_h)
         self.cuts = mesh.cuts(shells)
 
     @cache  # noqa: B019  (a light cone lives as long as its job)
@@ -107,10 +107,10 @@ class LightCone:
         n = self.mesh.n_mesh
         kept = np.where(self.wavenumber <= self.cuts[i], density, 0).astype(np.complex64)
         field = np.fft.irfftn(kept, s=(n, n, n), axes=(0, 1, 2)).astype(np.float32)
-        n_radial = 6 + int(np.ceil(0.36 * self.cuts[i] * self.shells.thickness))
+        n_radial = 6 + int(np.ceil(0.36 * self.cuts[i] * self.shells.thickness_mpc_h))
         chi, weight = self.shells.quadrature(i, n_radial)
         weight = weight * (1 + slopes[i] * self.shells.offset(i, chi))
-        sky = _sample(field, self.directions, chi * n / self.mesh.box, weight)
+        sky = _sample(field, self.directions, chi * n / self.mesh.box_mpc_h, weight)
         return harmonics.project(sky, self.ell_max)
 
 

@@ -43,8 +43,8 @@ def linear_density(base: BaseMeasure, mesh: Mesh, k: np.ndarray, power: np.ndarr
         numpy's rfftn convention, shape (n, n, n // 2 + 1), complex128.
     """
     noise = np.fft.rfftn(base.white_noise(mesh.n_mesh))
-    cell = (mesh.box / mesh.n_mesh) ** 3
-    modes = mesh_wavenumbers(mesh.n_mesh, mesh.box)
+    cell = (mesh.box_mpc_h / mesh.n_mesh) ** 3
+    modes = mesh_wavenumbers(mesh.n_mesh, mesh.box_mpc_h)
     modes[0, 0, 0] = modes[0, 0, 1]
     colour = np.sqrt(interpolate_log(k, power, modes) / cell)
     colour[0, 0, 0] = 0.0
@@ -85,7 +85,7 @@ def linear_covariance(
     """
     linear = power * growth.mean[:, None] ** 2
     kept = linear * (k <= mesh.cuts(shells)[:, None])
-    lattice = lattice_measure(k, mesh.n_mesh, mesh.box)
+    lattice = lattice_measure(k, mesh.n_mesh, mesh.box_mpc_h)
     covariance = matter_spectra(kernels, k, growth, kept, lattice)
     full = matter_spectra(kernels, k, growth, linear, continuum_measure(k))
     diagonal = np.arange(shells.n_shells)
@@ -125,7 +125,7 @@ def fundamental_mask(shells: Shells, mesh: Mesh, ell_max: int) -> np.ndarray:
     """
     middle = 0.5 * (shells.edges[1:] + shells.edges[:-1])
     wavenumber = (np.arange(ell_max + 1) + 0.5) / middle[:, None]
-    return wavenumber < FUNDAMENTAL * 2 * np.pi / mesh.box
+    return wavenumber < FUNDAMENTAL * 2 * np.pi / mesh.box_mpc_h
 
 
 def matched_harmonics(
@@ -189,6 +189,6 @@ def smooth_variance(spectra: np.ndarray, shells: Shells, mesh: Mesh) -> np.ndarr
     width = np.maximum(3.0, 0.06 * ell)
     kernel = (2 * ell + 1) * np.exp(-0.5 * ((ell[:, None] - ell) / width[:, None]) ** 2)
     smooth = spectra.mean(axis=0) @ (kernel / kernel.sum(axis=1, keepdims=True)).T
-    nyquist = np.pi * mesh.n_mesh / mesh.box
+    nyquist = np.pi * mesh.n_mesh / mesh.box_mpc_h
     beyond = (ell + 0.5) / shells.edges[1:, None] > 0.5 * nyquist
     return np.where(beyond, smooth, 1.0)

@@ -6,6 +6,7 @@ snapshot goes to disk.
 
 from collections.abc import Iterator
 
+import numba
 import numpy as np
 import pandas as pd
 from scipy.interpolate import interp1d
@@ -45,7 +46,7 @@ class LagrangianPerturbation:
 
     def density_shells(self, cosmology: Cosmology, draw: Draw) -> Iterator[np.ndarray]:
         """Yield the shells; see `Tier`."""
-        particles = Particles(cosmology, draw.linear_density, self.sky.mesh.box)
+        particles = Particles(cosmology, draw.linear_density, self.sky.mesh.box_mpc_h)
         for i, z in enumerate(cosmology.shell_growth.z):
             position, _ = particles.displace(1 / (1 + z), self.order)
             yield self._shell(position, cosmology, i)
@@ -80,7 +81,7 @@ class ParticleMesh(LagrangianPerturbation):
 
     def density_shells(self, cosmology: Cosmology, draw: Draw) -> Iterator[np.ndarray]:
         """Yield the shells; see `Tier`."""
-        particles = Particles(cosmology, draw.linear_density, self.sky.mesh.box)
+        particles = Particles(cosmology, draw.linear_density, self.sky.mesh.box_mpc_h)
         ln_start = -np.log1p(self.z_start)
         state = particles.start(np.exp(ln_start))
         maps: list[np.ndarray] = []
@@ -114,7 +115,8 @@ class Particles:
             {
                 "theory": "newton", "H0": 100 * cosmology.parameters["h"],
                 "Om_m": cosmology.parameters["Omega_m"], "boxlen": box, "npart": n**3,
-                "ncoarse": int(np.log2(n)), "mass_scheme": "TSC", "nthreads": 1,
+                "ncoarse": int(np.log2(n)), "mass_scheme": "TSC",
+                "nthreads": numba.get_num_threads(),
                 "linear_newton_solver": "fft", "gradient_stencil_order": 7,
                 "save_power_spectrum": "no",
                 "write_snapshot": False, "dealiased_ICS": False, "position_ICS": "edge",
@@ -125,7 +127,8 @@ class Particles:
         fourier.inverse_laplacian(potential)
         self.first = _gradient(potential)
         second = fourier.fft_3D_real(
-            initial_conditions.compute_2ndorder_rhs(potential, self.param), 1
+            initial_conditions.compute_2ndorder_rhs(potential, self.param),
+            self.param["nthreads"],
         )
         fourier.inverse_laplacian(second)
         self.second = _gradient(second)

@@ -24,29 +24,29 @@ class Shells:
     ----------
     n_shells
         Number of shells, the first starting at distance 0.
-    thickness
+    thickness_mpc_h
         Comoving thickness in Mpc/h.
     """
 
     n_shells: int
-    thickness: float
+    thickness_mpc_h: float
 
     @property
     def edges(self) -> np.ndarray:
         """Comoving distances of the edges in Mpc/h, shape (n_shells + 1,)."""
-        return self.thickness * np.arange(self.n_shells + 1)
+        return self.thickness_mpc_h * np.arange(self.n_shells + 1)
 
     def quadrature(self, i: int, n: int) -> tuple[np.ndarray, np.ndarray]:
         """Return nodes in Mpc/h and weights of the volume average over shell i, shapes (n,)."""
         x, w = leggauss(n)
-        chi = self.thickness * (i + 0.5 + 0.5 * x)
+        chi = self.thickness_mpc_h * (i + 0.5 + 0.5 * x)
         weight = w * chi**2
         return chi, weight / weight.sum()
 
     def offset(self, i: int, chi: np.ndarray) -> np.ndarray:
         """Return the distance from the volume-averaged mean distance, in shell thicknesses."""
         nodes, weights = self.quadrature(i, 8)
-        return (chi - weights @ nodes) / self.thickness
+        return (chi - weights @ nodes) / self.thickness_mpc_h
 
 
 def wavenumbers(shells: Shells, k_max: float, box: float) -> np.ndarray:
@@ -87,7 +87,7 @@ def compute_kernels(shells: Shells, k: np.ndarray, ell_max: int) -> np.ndarray:
     """
     kernels = np.zeros((ell_max + 1, shells.n_shells, N_MOMENTS, k.size), dtype=np.float32)
     # Gauss-Legendre resolves exp(ikx) over the shell with about 0.35 k Delta chi nodes
-    counts = (8 * np.ceil((10 + 0.36 * k * shells.thickness) / 8)).astype(int)
+    counts = (8 * np.ceil((10 + 0.36 * k * shells.thickness_mpc_h) / 8)).astype(int)
     for count in np.unique(counts):
         (columns,) = np.nonzero(counts == count)
         for i in range(shells.n_shells):
