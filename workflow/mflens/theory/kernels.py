@@ -12,6 +12,7 @@ from numba import njit
 from numpy.polynomial.legendre import leggauss
 
 K_MIN = 2e-4
+RELATIVE_STEP = 1.5e-3
 N_MOMENTS = 2
 N_EXACT = 400
 
@@ -57,9 +58,8 @@ def wavenumbers(shells: Shells, k_max: float, box: float) -> np.ndarray:
     long as they are sparse, so that sums over the box are exact where discreteness matters.
     """
     step = 0.6 / shells.edges[-1]
-    n_linear = int(step / 1.5e-3 / step)
-    linear = K_MIN + step * np.arange(n_linear)
-    n_log = int(np.ceil(np.log(k_max / linear[-1]) / 1.5e-3))
+    linear = K_MIN + step * np.arange(int(1 / RELATIVE_STEP))
+    n_log = int(np.ceil(np.log(k_max / linear[-1]) / RELATIVE_STEP))
     lattice = 2 * np.pi / box * np.sqrt(np.arange(1, N_EXACT))
     grid = [linear, np.geomspace(linear[-1], k_max, n_log + 1)[1:], lattice]
     return np.unique(np.concatenate(grid))
