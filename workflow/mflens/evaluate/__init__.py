@@ -1,0 +1,1 @@
+"""Evaluation: scores of posteriors, distances between densities and samples, comparisons."""
