@@ -68,6 +68,7 @@ def main(
     parameters: dict[str, Any],
     ladder: list[str],
     training: dict[str, Any],
+    correction: dict[str, Any],
     n_folds: int,
     device: str,
     seed: int,
@@ -93,7 +94,13 @@ def main(
     y, y_val = (torch.as_tensor(prior.to_normal(split["theta"])) for split in cheap)
     data = Data(ladder, x, y, x_val, y_val, pairs)
     start = Posterior.from_state(*load_model(pretrained)).members[0]
-    settings = Settings(Training(**training), n_folds, resolve_device(device), seed)
+    settings = Settings(
+        Training(**training),
+        Training(**{**training, **correction}),
+        n_folds,
+        resolve_device(device),
+        seed,
+    )
     posterior, rows = fit_method(method, data, start, settings)
     save_model(model, *posterior.to_state())
     write_table(history, pd.DataFrame(rows, columns=HISTORY_COLUMNS))

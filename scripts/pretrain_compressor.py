@@ -5,7 +5,7 @@ from typing import Any
 import pandas as pd
 import torch
 
-from mflens.infer.methods import Settings, pretrain
+from mflens.infer.methods import pretrain
 from mflens.infer.posterior import CompressorFlow, Posterior
 from mflens.infer.training import Training, resolve_device, seeded
 from mflens.io import read_chunks, read_hdf5, save_model, write_table
@@ -41,7 +41,6 @@ def main(
             },
             flow={"n_parameters": len(prior.names), **flow},
         )
-    settings = Settings(Training(**pretraining), 1, resolve_device(device), seed)
     rows = pretrain(
         trained,
         *(
@@ -52,7 +51,9 @@ def main(
             for split in (bulk, validation)
         ),
         tier=ladder[0],
-        settings=settings,
+        training=Training(**pretraining),
+        device=resolve_device(device),
+        seed=seed,
     )
     save_model(model, *Posterior([trained], "maps").to_state())
     write_table(history, pd.DataFrame(rows))

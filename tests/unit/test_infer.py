@@ -1,6 +1,7 @@
-"""Objectives, the training loop, regressions, posteriors and methods."""
+"""The training loop, linear baselines, posteriors and methods of the lensing run."""
 
 import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,19 +10,16 @@ from torch import nn
 from torch.distributions import Independent, Normal
 
 from mflens.errors import ConfigError, TrainingError
-from mflens.infer.linear import fit_linear, fit_linear_high, residual_covariance
-from mflens.infer.losses import MlmcObjective, Pairs, PlainObjective, adjust_gradients, nll
-from mflens.infer.methods import METHODS, Data, Settings, fit_method, split_folds
-from mflens.infer.paired import fit_paired_heads
+from mflens.infer.linear import fit_linear, fit_linear_high
+from mflens.infer.losses import Adjustment, MlmcObjective, Pairs, PlainObjective, nll
+from mflens.infer.methods import METHODS, Data, Settings, fit_method, pretrain
 from mflens.infer.posterior import CompressorFlow, Posterior, StandardNormal, sample_theta
-from mflens.infer.ridge import fit_ridge
 from mflens.infer.training import Training, fit, new_generator, seeded
-from mflens.infer.translation import fit_translation, freshen, translate
 from mflens.io import load_model, save_model
 from mflens.prior import Prior
 
 TRAINING = Training(max_epochs=3, batch_size=8, learning_rate=1e-3, patience=3, clip_norm=5.0)
-SETTINGS = Settings(TRAINING, 2, torch.device("cpu"), 1)
+SETTINGS = Settings(TRAINING, TRAINING, 2, torch.device("cpu"), 1)
 
 
 class Shift(nn.Module):
@@ -63,40 +61,15 @@ def make_maps(n, seed=0):
     return noise * torch.exp(0.3 * y)[:, None, :, None], y.double()
 
 
-# --- gradient adjustment
-
-
-def test_algorithm_1_without_conflict_by_hand():
-    bulk = torch.tensor([1.0, 0.0])
-    plus, minus = torch.tensor([0.0, 2.0]), torch.tensor([0.0, -1.0])
-    # the minus half grows to norm 2 and cancels the plus half
-    torch.testing.assert_close(adjust_gradients(bulk, [(plus, minus)]), bulk)
-
-
-def test_algorithm_1_projects_both_from_the_originals():
-    bulk = torch.tensor([1.0, 0.0])
-    plus, minus = torch.tensor([-3.0, 0.0]), torch.tensor([0.0, 0.5])
-    # rescaled minus half: (0, 3); correction (-3, 3); overlap -3
-    # correction' = (-3, 3) + 3 (1, 0) = (0, 3); bulk' = (1, 0) + 3/18 (-3, 3) = (1/2, 1/2)
-    expected = torch.tensor([0.5, 3.5])
-    torch.testing.assert_close(adjust_gradients(bulk, [(plus, minus)]), expected)
-
-
-def test_algorithm_1_sums_levels():
-    bulk = torch.zeros(2)
-    halves = [
-        (torch.tensor([1.0, 0.0]), torch.tensor([0.0, 4.0])),
-        (torch.tensor([0.0, 2.0]), torch.tensor([1.0, 0.0])),
-    ]
-    expected = torch.tensor([1.0 + 2.0, 1.0 + 2.0])
-    torch.testing.assert_close(adjust_gradients(bulk, halves), expected)
+# --- training loop
 
 
 def test_telescoping_sum_is_the_plain_loss_if_all_levels_are_the_same():
     x, y = draw(32)
     model = Shift(0.3)
     pairs = [Pairs(tier, x[:8], x[:8], y[:8]) for tier in ("middle", "high")]
-    mlmc = MlmcObjective(model, x, y, pairs, tier="low", batch_size=32, adjust=False)
+    unbiased = Adjustment(rescale=False, project=False)
+    mlmc = MlmcObjective(model, x, y, pairs, tier="low", batch_size=32, adjustment=unbiased)
     losses = mlmc.backward(next(mlmc.batches(new_generator(1))))
     gradient = model.shift.grad.clone()
     assert losses["middle"] == losses["high"] == 0
@@ -104,9 +77,6 @@ def test_telescoping_sum_is_the_plain_loss_if_all_levels_are_the_same():
     nll(model, x, y).mean().backward()
     torch.testing.assert_close(gradient, model.shift.grad)
     assert losses["low"] == pytest.approx(float(nll(model, x, y).mean().detach()), rel=1e-6)
-
-
-# --- training loop
 
 
 def test_early_stopping_restores_the_best_weights():
@@ -147,8 +117,9 @@ def test_non_finite_loss_names_level_and_step(broken):
     bad[3] = torch.nan
     model = Shift()
     pairs = [Pairs("high", x, bad if broken == "high" else x, y)]
+    bulk = bad if broken == "low" else x
     objective = MlmcObjective(
-        model, bad if broken == "low" else x, y, pairs, tier="low", batch_size=16
+        model, bulk, y, pairs, tier="low", batch_size=16, adjustment=Adjustment()
     )
     with pytest.raises(TrainingError, match=f"level {broken} is nan at step 1 of epoch 1"):
         fit(model, objective, lambda: 0.0, TRAINING, generator=new_generator(0), name="t")
@@ -171,97 +142,24 @@ def test_seeded_restores_the_global_stream():
     assert torch.equal(torch.rand(2), expected)
 
 
-def test_too_few_sims_for_the_folds():
-    with pytest.raises(ConfigError, match="3 high-fidelity sims are too few for 2 folds"):
-        split_folds(3, SETTINGS)
-
-
-def test_folds_cover_every_sim_once():
-    folds = split_folds(9, Settings(TRAINING, 4, torch.device("cpu"), 1))
-    assert len(folds) == 4
-    assert sorted(torch.cat([held_out for _, held_out in folds]).tolist()) == list(range(9))
-    assert all(not set(a.tolist()) & set(b.tolist()) for a, b in folds)
-
-
-# --- regressions
-
-
-@pytest.mark.parametrize("penalty", [1e-3, 0.3, np.inf])
-@pytest.mark.parametrize("shape", [(12, 3), (6, 9)])
-def test_leave_one_out_residuals_agree_with_brute_force(penalty, shape):
-    rng = np.random.default_rng(1)
-    x, y = rng.standard_normal(shape), rng.standard_normal((shape[0], 2))
-    ridge = fit_ridge(x, y, np.array([penalty]))
-    for i in range(shape[0]):
-        rest = np.arange(shape[0]) != i
-        a, b = x[rest] - x[rest].mean(0), y[rest] - y[rest].mean(0)
-        strength = shape[0] * min(penalty, 1e12)
-        weight = np.linalg.solve(a.T @ a + strength * np.eye(shape[1]), a.T @ b)
-        expected = y[i] - y[rest].mean(0) - (x[i] - x[rest].mean(0)) @ weight
-        np.testing.assert_allclose(ridge.residual[i], expected, rtol=1e-5, atol=1e-7)
-
-
-def test_ridge_predicts_and_picks_a_small_penalty_when_there_is_no_noise():
-    rng = np.random.default_rng(1)
-    x = rng.standard_normal((50, 4))
-    y = x @ rng.standard_normal((4, 2)) + 3
-    ridge = fit_ridge(x, y)
-    np.testing.assert_allclose(ridge.predict(x), y, atol=1e-3)
-    assert fit_ridge(x, rng.standard_normal((50, 2))).penalty > 0.01
-
-
-def test_residual_covariance_needs_enough_sims():
-    with pytest.raises(ConfigError, match="4 high-fidelity sims cannot give the covariance of 2"):
-        residual_covariance(np.ones((4, 2)))
-    rng = np.random.default_rng(2)
-    draws = [np.linalg.inv(residual_covariance(rng.standard_normal((8, 2)))) for _ in range(4000)]
-    np.testing.assert_allclose(np.mean(draws, axis=0), np.eye(2), atol=0.1)
+# --- linear baselines
 
 
 def test_linear_falls_back_to_an_offset_with_few_sims():
-    rng = np.random.default_rng(3)
-    y = rng.standard_normal((500, 2))
-    x = np.exp(y @ rng.standard_normal((2, 6)) * 0.3 + 0.1 * rng.standard_normal((500, 6)))
+    generator = new_generator(3)
+    y, weight = (torch.randn(n, 2, generator=generator).double() for n in (500, 6))
+    x = torch.exp(0.3 * y @ weight.T + 0.1 * torch.randn(500, 6, generator=generator))
     shifted = x * 1.3
     few = fit_linear(x[:300], y[:300], shifted[300:308], y[300:308])
     many = fit_linear_high(shifted[300:], y[300:])
-    loc = [model(torch.as_tensor(shifted[300:])).mean.numpy() for model in (few, many)]
-    assert np.sqrt(((loc[0] - y[300:]) ** 2).mean()) < 0.5
-    assert np.sqrt(((loc[1] - y[300:]) ** 2).mean()) < 0.3
+    error = [(model(shifted[300:]).mean - y[300:]).square().mean().sqrt() for model in (few, many)]
+    assert error[0] < 0.5 and error[1] < 0.3
 
 
-def test_translation_learns_an_affine_change_and_its_scatter():
-    generator = new_generator(4)
-    y = torch.randn(400, 2, generator=generator)
-    low = y + 0.3 * torch.randn(400, 2, generator=generator)
-    high = 1.2 * low - 0.5 * y + 1 + 0.1 * torch.randn(400, 2, generator=generator)
-    step, predicted = fit_translation(low, high, y)
-    torch.testing.assert_close(step.mean(low, y), 1.2 * low - 0.5 * y + 1, atol=0.05, rtol=0)
-    torch.testing.assert_close((high - predicted).std(0), torch.full((2,), 0.1), atol=0.01, rtol=0)
-    moved = translate(low, y, [step, step], generator)
-    assert moved.shape == low.shape
-
-
-def test_translation_predictions_leave_the_pair_out():
-    low, y = draw(12)
-    high = low + torch.randn(12, 2, generator=new_generator(9))
-    _, predicted = fit_translation(low, high, y)
-    changed = high.clone()
-    changed[0] += 0.01
-    _, again = fit_translation(low, changed, y)
-    # only through the penalty could its own upper member matter
-    torch.testing.assert_close(again[0], predicted[0], atol=1e-4, rtol=0)
-    assert not torch.equal(again[1], predicted[1])
-
-
-def test_training_summaries_become_like_fresh_ones():
-    generator = new_generator(5)
-    y = torch.randn(3000, 2, generator=generator)
-    normal = torch.randn(3000, 2, generator=generator)
-    known, fresh = y + 0.2 * normal, 0.9 * y + 0.5 * normal.flip(0)
-    t = freshen(known, y, fresh[:1000], y[:1000])
-    torch.testing.assert_close((t - 0.9 * y).std(0), torch.full((2,), 0.5), atol=0.03, rtol=0)
-    torch.testing.assert_close((t - 0.9 * y).mean(0), torch.zeros(2), atol=0.05, rtol=0)
+def test_linear_needs_more_sims_than_parameters():
+    x, y = (torch.randn(4, n, generator=new_generator(n)).double() for n in (6, 2))
+    with pytest.raises(ConfigError, match="4 high-fidelity sims cannot .* at least 5"):
+        fit_linear_high(x, y)
 
 
 # --- posteriors
@@ -323,6 +221,10 @@ def test_every_method_runs_and_survives_the_file(name, ladder, tmp_path):
     assert all(torch.equal(before[key], value) for key, value in start.state_dict().items())
     if name in ("high_only", "transfer", "mlmc", "paired"):
         assert {"member", "epoch", "train", "validation"} == set(history[0])
+    if name == "paired":
+        # its two steps follow each other
+        assert [row["epoch"] for row in history] == list(range(len(history)))
+        assert {row["member"] for row in history} == {0, 1}
     log_prob = posterior.log_prob(y, x)
     assert torch.isfinite(log_prob).all()
     save_model(tmp_path / "model.pt", *posterior.to_state())
@@ -342,24 +244,29 @@ def test_evaluation_is_deterministic():
     assert torch.equal(model(x).log_prob(y.float()), model(x).log_prob(y.float()))
 
 
-def test_paired_removes_a_shift_that_few_pairs_show():
-    t, y = draw(400)
-    low, y_pairs = draw(12, seed=1)
-    flow = Shift()
-    # the pretrained head is right for the low tier: mean t / 2 is beyond Shift, so only its shift
-    # counts, and high-fidelity summaries lie 2 off
-    pairs = [Pairs("high", low, low + 2.0, y_pairs)]
-    training = Training(max_epochs=80, batch_size=64, learning_rate=0.05, patience=20, clip_norm=5)
-    heads, history = fit_paired_heads(
-        flow,
-        (t, y),
-        draw(100, seed=2),
-        pairs,
-        split_folds(12, SETTINGS),
-        tier="low",
-        training=training,
-        seed=1,
-    )
-    assert len(heads) == 2 and history
-    for head in heads:
-        torch.testing.assert_close(head.shift.detach(), torch.full((2,), -2.0), atol=0.25, rtol=0)
+@pytest.mark.parametrize("name", ["high_only", "transfer", "mlmc", "paired"])
+def test_too_few_sims_for_the_folds(name):
+    x, y = make_maps(6)
+    pairs = [Pairs("b", x[:3], x[:3], y[:3])]
+    with pytest.raises(ConfigError, match="3 sims of b are too few for 2 folds; .* at least 4"):
+        fit_method(name, Data(["a", "b"], x, y, x, y, pairs), make_network(), SETTINGS)
+
+
+def test_paired_learns_a_change_of_amplitude_that_few_pairs_show():
+    x, y = make_maps(300)
+    start, training = make_network(), replace(TRAINING, max_epochs=12, learning_rate=1e-2)
+    sims = (x[:200], y[:200].float()), (x[200:], y[200:].float())
+    pretrain(start, *sims, tier="a", training=training, device=torch.device("cpu"), seed=1)
+    x_high, y_high = make_maps(100, seed=7)
+    pairs = [Pairs("b", x_high[:12], 1.25 * x_high[:12], y_high[:12])]
+    data = Data(["a", "b"], x[:200], y[:200], x[200:], y[200:], pairs)
+    settings = replace(SETTINGS, training=training, correction=replace(training, max_epochs=3))
+    score = {
+        name: float(
+            fit_method(name, data, start, settings)[0]
+            .log_prob(y_high[12:], 1.25 * x_high[12:])
+            .mean()
+        )
+        for name in ("low_only", "paired")
+    }
+    assert score["paired"] > score["low_only"] + 0.3

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from mflens.errors import ConfigError, DataError
-from mflens.evaluate import METHOD_COLUMNS
+from mflens.evaluate.posterior import METHOD_COLUMNS
 from mflens.io import read_hdf5, read_json, write_hdf5
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
@@ -107,6 +107,7 @@ def finetune(run, method, n_high="12", **changes):
         "parameters": PARAMETERS,
         "ladder": LADDER,
         "training": TRAINING,
+        "correction": {"max_epochs": 1, "learning_rate": 3e-4, "patience": 1},
         "n_folds": 2,
         "device": "cpu",
         "seed": 1,

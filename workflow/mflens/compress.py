@@ -196,10 +196,10 @@ class HealpixCompressor(nn.Module):
         self.centre.copy_(statistics.mean(0))
         self.spread.copy_(statistics.std(0) + 1e-6)
         features = (statistics - self.centre) / self.spread
-        ridge = fit_ridge(features.double().cpu().numpy(), y.double().cpu().numpy())
+        ridge = fit_ridge(features, y)
         d = min(y.shape[1], self.linear.out_features)
-        self.linear.weight[:d] = torch.as_tensor(ridge.weight.T[:d], dtype=torch.float32)
-        self.linear.bias[:d] = torch.as_tensor(ridge.offset[:d], dtype=torch.float32)
+        self.linear.weight[:d] = ridge.weight.T[:d].float()
+        self.linear.bias[:d] = ridge.offset[0, :d].float()
 
 
 def pad_blocks(pixel: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:

@@ -13,6 +13,7 @@ rule finetune_compressor:
         parameters=config["theory"]["parameters"],
         ladder=LADDER,
         training=config["infer"]["training"],
+        correction=config["infer"]["correction"],
         n_folds=config["infer"]["n_folds"],
         device=config["infer"]["device"],
         seed=config["seed"],

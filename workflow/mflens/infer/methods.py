@@ -8,17 +8,22 @@ import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import accumulate
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from mflens.errors import ConfigError
+from mflens.infer.estimates import FoldedFlows, calibrate
+from mflens.infer.folds import split_folds
 from mflens.infer.linear import fit_linear, fit_linear_high
-from mflens.infer.losses import MlmcObjective, Pairs, PlainObjective, mean_nll
-from mflens.infer.paired import fit_paired_heads
-from mflens.infer.posterior import CompressorFlow, LinearGaussian, Posterior, StandardNormal
+from mflens.infer.losses import Adjustment, MlmcObjective, Pairs, PlainObjective, mean_nll
+from mflens.infer.paired import Fidelities, fit_paired
+from mflens.infer.posterior import CompressorFlow, Posterior, StandardNormal
+from mflens.infer.replicas import FlowReplicas
 from mflens.infer.training import Objective, Training, fit, new_generator, seeded
+from mflens.infer.translation import freshen
 
 History = list[dict[str, Any]]
 
@@ -55,6 +60,8 @@ class Settings:
     ----------
     training
         Settings of the training loop.
+    correction
+        The same for the last step of `paired`.
     n_folds
         Members of an ensemble, each of which leaves out one share of the pairs for validation.
     device
@@ -64,6 +71,7 @@ class Settings:
     """
 
     training: Training
+    correction: Training
     n_folds: int
     device: torch.device
     seed: int
@@ -116,41 +124,23 @@ def pretrain(
     validation: tuple[Tensor, Tensor],
     *,
     tier: str,
-    settings: Settings,
+    training: Training,
+    device: torch.device,
+    seed: int,
 ) -> History:
     """Calibrate and train a fresh network on maps and parameters of one tier, in place."""
     model.compressor.calibrate(*train)
-    model.to(settings.device)
-    x, y, x_val, y_val = _to(settings.device, *train, *validation)
-    batch_size = settings.training.batch_size
+    model.to(device)
+    x, y, x_val, y_val = _to(device, *train, *validation)
+    batch_size = training.batch_size
     return fit(
         model,
         PlainObjective(model, x, y, tier=tier, batch_size=batch_size),
         lambda: mean_nll(model, x_val, y_val, batch_size),
-        settings.training,
-        generator=new_generator(settings.seed),
+        training,
+        generator=new_generator(seed),
         name=f"pretrain on {tier}",
     )
-
-
-def split_folds(n: int, settings: Settings) -> list[tuple[Tensor, Tensor]]:
-    """Return training and held-out sims of every fold.
-
-    Raises
-    ------
-    ConfigError
-        If there are fewer than two sims for a fold.
-    """
-    if n < 2 * settings.n_folds:
-        raise ConfigError(
-            f"{n} high-fidelity sims are too few for {settings.n_folds} folds; raise infer.n_high "
-            f"to at least {2 * settings.n_folds} or lower infer.n_folds."
-        )
-    order = torch.randperm(n, generator=new_generator(settings.seed))
-    held_out = order.tensor_split(settings.n_folds)
-    return [
-        (order[~torch.isin(order, part)].sort().values, part.sort().values) for part in held_out
-    ]
 
 
 def _fit_prior(data: Data, start: CompressorFlow, settings: Settings) -> tuple[list, History]:
@@ -163,15 +153,12 @@ def _fit_low_only(data: Data, start: CompressorFlow, settings: Settings) -> tupl
 
 def _fit_linear_high(data: Data, start: CompressorFlow, settings: Settings) -> tuple[list, History]:
     top = data.pairs[-1]
-    return [fit_linear_high(top.high.numpy(), top.y.numpy())], []
+    return [fit_linear_high(top.high, top.y)], []
 
 
 def _fit_linear(data: Data, start: CompressorFlow, settings: Settings) -> tuple[list, History]:
     top = data.pairs[-1]
-    member: LinearGaussian = fit_linear(
-        data.x.numpy(), data.y.numpy(), top.high.numpy(), top.y.numpy()
-    )
-    return [member], []
+    return [fit_linear(data.x, data.y, top.high, top.y)], []
 
 
 def _fit_high_only(data: Data, start: CompressorFlow, settings: Settings) -> tuple[list, History]:
@@ -209,8 +196,15 @@ def _multilevel(
         Pairs(level.tier, *_to(settings.device, level.low, level.high, level.y))
         for level in [*data.pairs[:-1], data.pairs[-1].select(train)]
     ]
-    size = settings.training.batch_size
-    return MlmcObjective(model, x, y, pairs, tier=data.ladder[0], batch_size=size)
+    return MlmcObjective(
+        model,
+        x,
+        y,
+        pairs,
+        tier=data.ladder[0],
+        batch_size=settings.training.batch_size,
+        adjustment=Adjustment(),
+    )
 
 
 def _fit_folds(
@@ -224,7 +218,7 @@ def _fit_folds(
     top, batch_size = data.pairs[-1], settings.training.batch_size
     members: list[torch.nn.Module] = []
     history: History = []
-    for fold, (train, held_out) in enumerate(split_folds(len(top), settings)):
+    for fold, (train, held_out) in enumerate(zip(*_top_folds(top, settings), strict=True)):
         model = initial(train, fold).to(settings.device)
         x_val, y_val = _to(settings.device, top.high[held_out], top.y[held_out])
         rows = fit(
@@ -240,38 +234,86 @@ def _fit_folds(
     return members, history
 
 
+def _top_folds(top: Pairs, settings: Settings) -> tuple[Tensor, Tensor]:
+    """Return training and held-out pairs of every fold, each (fold, n)."""
+    generator = new_generator(settings.seed)
+    n_folds = settings.n_folds
+    return split_folds(
+        len(top), tier=top.tier, n_folds=n_folds, n_repetitions=1, generator=generator
+    )
+
+
 def _fit_paired(data: Data, start: CompressorFlow, settings: Settings) -> tuple[list, History]:
+    """Fit flows of the frozen compressor's summaries, and calibrate their mixture."""
     start = copy.deepcopy(start).to(settings.device)
-    size = settings.training.batch_size
+    sims = _summarise(data, start, settings)
+    n_summaries = start.arguments["compressor"]["n_summaries"]
+    flow = dict(start.arguments["flow"])
+    arguments = {
+        "n_replicas": settings.n_folds,
+        "n_target": flow.pop("n_parameters"),
+        "n_context": n_summaries,
+        "flow": flow,
+        "estimator": "NPE",
+    }
+    flows, history = fit_paired(
+        FlowReplicas.from_flow(start.flow, arguments).to(settings.device),
+        sims,
+        settings.training,
+        settings.correction,
+        latent=False,
+        n_folds=settings.n_folds,
+        seed=settings.seed,
+        name="paired",
+    )
+    mixture = FoldedFlows(flows.cpu(), torch.ones(1))
+    held_out = sims.held_out.y.cpu(), sims.held_out.high.cpu()
+    spread = calibrate(mixture, *held_out, generator=new_generator(settings.seed)).spread
+    members: list[torch.nn.Module] = []
+    for fold in range(settings.n_folds):
+        member = copy.deepcopy(start).cpu()
+        flows.to_flow(member.flow, fold, float(spread))
+        members.append(member)
+    return members, _number_steps(history)
+
+
+def _number_steps(history: History) -> History:
+    """Call the two steps of `paired` members, one after the other, for the training curves.
+
+    The flows train at once, and a row is the mean of all.
+    """
+    step = list(accumulate(int(row["epoch"] == 0) for row in history))
+    return [
+        {**row, "member": number - 1, "epoch": epoch}
+        for epoch, (row, number) in enumerate(zip(history, step, strict=True))
+    ]
+
+
+def _summarise(data: Data, start: CompressorFlow, settings: Settings) -> Fidelities:
+    """Return the summaries of all sims for every fold, those of training sims freshened."""
 
     def summarise(x: Tensor) -> Tensor:
-        return torch.cat(
-            [start.summarise(part.to(settings.device), size) for part in x.split(size)]
-        )
+        size = settings.training.batch_size
+        return torch.cat([start.summarise(a.to(settings.device), size) for a in x.split(size)])
 
-    pairs = [
-        Pairs(
-            level.tier, summarise(level.low), summarise(level.high), *_to(settings.device, level.y)
-        )
-        for level in data.pairs
-    ]
-    folds = split_folds(len(data.pairs[-1]), settings)
-    heads, history = fit_paired_heads(
-        start.flow,
-        (summarise(data.x), _to(settings.device, data.y)[0]),
-        (summarise(data.x_val), _to(settings.device, data.y_val)[0]),
-        pairs,
-        folds,
+    def repeat(*tensors: Tensor) -> tuple[Tensor, ...]:
+        return tuple(t.expand(settings.n_folds, *t.shape) for t in tensors)
+
+    def repeat_pairs(level: Pairs) -> Pairs:
+        y = _to(settings.device, level.y)
+        return Pairs(level.tier, *repeat(summarise(level.low), summarise(level.high), *y))
+
+    y, y_val = _to(settings.device, data.y, data.y_val)
+    t, t_val = summarise(data.x), summarise(data.x_val)
+    *lower, top = (repeat_pairs(level) for level in data.pairs)
+    train, held_out = _top_folds(data.pairs[-1], settings)
+    return Fidelities(
         tier=data.ladder[0],
-        training=settings.training,
-        seed=settings.seed,
+        bulk=repeat(freshen(t, y, t_val, y_val), y),  # type: ignore[arg-type]
+        held_out_bulk=repeat(t_val, y_val),  # type: ignore[arg-type]
+        pairs=[*lower, top.select(train)],
+        held_out=top.select(held_out),
     )
-    members = []
-    for head in heads:
-        member = copy.deepcopy(start)
-        member.flow.load_state_dict(head.state_dict())
-        members.append(member)
-    return members, history
 
 
 def _to(device: torch.device, *tensors: Tensor) -> tuple[Tensor, ...]:

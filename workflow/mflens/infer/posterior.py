@@ -106,10 +106,10 @@ class LinearGaussian(nn.Module):
         model.load_state_dict(state)
         return model.eval()
 
-    def fit_scaler(self, x: np.ndarray) -> None:
+    def fit_scaler(self, x: Tensor) -> None:
         """Fit the scaler of the features, once, on training spectra of shape (n, feature)."""
-        self.unit.copy_(torch.as_tensor(np.median(np.abs(x), axis=0) + 1e-300))
-        stretched = torch.asinh(torch.as_tensor(x) / self.unit)
+        self.unit.copy_(x.double().abs().median(0).values + 1e-300)
+        stretched = torch.asinh(x.double() / self.unit)
         self.centre.copy_(stretched.mean(0))
         self.spread.copy_(stretched.std(0) + 1e-12)
 

@@ -2,10 +2,14 @@
 
 from dataclasses import dataclass
 
-import numpy as np
+import torch
+from torch import Tensor
+
+from mflens.errors import ConfigError
 
 # penalties in units of the number of sims; the last one leaves the offset alone
-PENALTIES = np.append(10.0 ** np.arange(-5, 4.1, 1 / 3), np.inf)
+PENALTIES = (*(10.0 ** (i / 3) for i in range(-15, 13)), 1e12)
+LEVERAGE_ROOM = 1e-6  # a sim that decides its own prediction cannot be left out
 
 
 @dataclass(frozen=True)
@@ -15,50 +19,88 @@ class Ridge:
     Parameters
     ----------
     weight
-        Shape (feature, output).
+        Shape (..., feature, output).
     offset
-        Shape (output,).
+        Shape (..., 1, output).
     residual
-        Leave-one-out residuals of the training sims, shape (n, output).
-    penalty
-        Penalty over number of sims, the one with the least leave-one-out error.
+        Leave-one-out residuals of the training sims, shape (..., n, output).
     """
 
-    weight: np.ndarray
-    offset: np.ndarray
-    residual: np.ndarray
-    penalty: float
+    weight: Tensor
+    offset: Tensor
+    residual: Tensor
 
-    def predict(self, x: np.ndarray) -> np.ndarray:
-        """Predict outputs, shape (m, output), at features of shape (m, feature)."""
-        return x @ self.weight + self.offset
+    def predict(self, x: Tensor) -> Tensor:
+        """Predict outputs, shape (..., m, output), at features of shape (..., m, feature)."""
+        return x @ self.weight.to(x) + self.offset.to(x)
 
 
-def fit_ridge(x: np.ndarray, y: np.ndarray, penalties: np.ndarray = PENALTIES) -> Ridge:
-    """Fit a ridge regression with a free offset.
+def fit_ridge(x: Tensor, y: Tensor) -> Ridge:
+    """Fit ridge regressions with a free offset, each output with a penalty of its own.
+
+    Features are standardised, so that one penalty fits them all.
 
     Parameters
     ----------
     x
-        Features of comparable size, shape (n, feature).
+        Features, shape (..., n, feature).
     y
-        Targets, shape (n, output); they share one penalty.
-    penalties
-        Candidates, in units of n; infinity means the offset alone.
+        Targets, shape (..., n, output).
+
+    Returns
+    -------
+    Ridge
+        In double precision.
     """
-    n = len(x)
-    centre_x, centre_y = x.mean(0), y.mean(0)
-    u, s, vt = np.linalg.svd(x - centre_x, full_matrices=False)
-    projected = u.T @ (y - centre_y)
-    best: Ridge | None = None
-    for penalty in penalties:
-        shrink = s**2 / (s**2 + n * penalty + 1e-12 * s[0] ** 2 + 1e-300)
+    x, y = x.double(), y.double()
+    n = x.shape[-2]
+    centre_x, centre_y = x.mean(-2, keepdim=True), y.mean(-2, keepdim=True)
+    spread = x.std(-2, keepdim=True) + 1e-12
+    u, s, vt = torch.linalg.svd((x - centre_x) / spread, full_matrices=False)
+    projected = u.mT @ (y - centre_y)
+    error = torch.full_like(centre_y, torch.inf)
+    weight, residual = torch.zeros_like(vt.mT @ projected), torch.zeros_like(y)
+    for penalty in PENALTIES:
+        shrink = (s**2 / (s**2 + n * penalty))[..., None]
         # leave-one-out residuals in closed form: residual over one minus leverage
-        leverage = 1 / n + (u**2) @ shrink
-        residual = y - centre_y - u @ (shrink[:, None] * projected)
-        residual = residual / np.maximum(1 - leverage, 1e-9)[:, None]
-        if best is None or (residual**2).mean() < (best.residual**2).mean():
-            weight = vt.T @ ((shrink / np.maximum(s, 1e-300))[:, None] * projected)
-            best = Ridge(weight, centre_y - centre_x @ weight, residual, float(penalty))
-    assert best is not None
-    return best
+        leverage = 1 / n + u**2 @ shrink
+        left_out = (y - centre_y - u @ (shrink * projected)) / (1 - leverage).clamp(LEVERAGE_ROOM)
+        new_error = left_out.square().mean(-2, keepdim=True)
+        new_weight = vt.mT @ (shrink / s.clamp(1e-12)[..., None] * projected)
+        better = new_error < error
+        error = torch.where(better, new_error, error)
+        weight = torch.where(better, new_weight, weight)
+        residual = torch.where(better, left_out, residual)
+    weight = weight / spread.mT
+    return Ridge(weight, centre_y - centre_x @ weight, residual)
+
+
+def fit_offset(y: Tensor) -> Ridge:
+    """Fit an offset alone to targets, shape (..., n, output); the weight is a square of zeros."""
+    n, offset = y.shape[-2], y.mean(-2, keepdim=True)
+    return Ridge(torch.zeros_like(offset.mT @ offset), offset, (y - offset) * n / (n - 1))
+
+
+def residual_covariance(residual: Tensor) -> Tensor:
+    """Return the covariance of leave-one-out residuals, widened for their small number.
+
+    A Gaussian with the plain estimate S/n scores worst when n is small; n/(n - d - 1) makes its
+    mean inverse unbiased.
+
+    Parameters
+    ----------
+    residual
+        Shape (..., n, d).
+
+    Raises
+    ------
+    ConfigError
+        If n is below d + 3.
+    """
+    n, d = residual.shape[-2:]
+    if n < d + 3:
+        raise ConfigError(
+            f"{n} high-fidelity sims cannot give the covariance of {d} outputs; ask for at least "
+            f"{d + 3} (infer.n_high, or the levels of a task's runs)."
+        )
+    return residual.mT @ residual / (n - d - 1)

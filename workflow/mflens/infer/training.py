@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from mflens.errors import TrainingError
 
 LOG_INTERVAL_S = 5.0
+ENOUGH_REPLICAS = 0.95  # that have run out of patience: the last ones would cost as much as all
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,8 @@ class Training:
         Epochs without a better validation loss before training stops.
     clip_norm
         Largest norm of a gradient.
+    betas
+        Decay rates of Adam's moments.
     """
 
     max_epochs: int
@@ -40,6 +43,7 @@ class Training:
     learning_rate: float
     patience: int
     clip_norm: float
+    betas: tuple[float, float] = (0.9, 0.999)
 
 
 class Objective(Protocol):
@@ -48,20 +52,26 @@ class Objective(Protocol):
     def batches(self, generator: torch.Generator) -> Iterator[list[Tensor]]:
         """Yield the batches of one epoch as lists of indices into the data."""
 
-    def backward(self, batch: list[Tensor]) -> dict[str, float]:
-        """Write the gradients of a batch into the parameters and return the loss by level."""
+    def backward(self, batch: list[Tensor]) -> dict[str, Tensor]:
+        """Write the gradients of a batch into the parameters and return the loss by level.
+
+        A loss has shape () or, with replicas, (replica,).
+        """
 
 
 def fit(
     module: nn.Module,
     objective: Objective,
-    validate: Callable[[], float],
+    validate: Callable[[], float | Tensor],
     training: Training,
     *,
     generator: torch.Generator,
     name: str,
 ) -> list[dict[str, float]]:
     """Minimise an objective by Adam and leave the weights of the best epoch in the module.
+
+    A module of replicas, whose weights and validation losses have the replica as first axis, keeps
+    the best weights of every replica and ends when nearly all have run out of patience.
 
     Parameters
     ----------
@@ -88,27 +98,29 @@ def fit(
     TrainingError
         If a loss is not finite.
     """
-    parameters = [p for p in module.parameters() if p.requires_grad]
-    optimizer = torch.optim.Adam(parameters, lr=training.learning_rate)
+    optimizer = new_optimizer(module, training)
     best = evaluate(module, validate, name, 0)
-    best_state, best_epoch = copy.deepcopy(module.state_dict()), 0
-    history = [{"epoch": 0, "train": math.nan, "validation": best}]
+    best_epoch = torch.zeros_like(best)
+    # a reference to the state would follow the weights on their way
+    best_state = copy.deepcopy(module.state_dict())
+    history = [{"epoch": 0, "train": math.nan, "validation": float(best.mean())}]
     started = reported = time.monotonic()
     for epoch in range(1, training.max_epochs + 1):
         train = run_epoch(module, objective, optimizer, training, generator, name, epoch)
         validation = evaluate(module, validate, name, epoch)
-        history.append({"epoch": epoch, "train": train, "validation": validation})
-        if validation < best:
-            # a reference to the state would follow the weights on their way
-            best, best_epoch = validation, epoch
-            best_state = copy.deepcopy(module.state_dict())
-        stop = epoch - best_epoch >= training.patience or epoch == training.max_epochs
+        history.append({"epoch": epoch, "train": train, "validation": float(validation.mean())})
+        better = (validation < best) & (epoch - best_epoch <= training.patience)
+        best = torch.where(better, validation, best)
+        best_epoch = torch.where(better, float(epoch), best_epoch)
+        keep_state(best_state, module, better)
+        finished = (epoch - best_epoch >= training.patience).double().mean()
+        stop = bool(finished >= ENOUGH_REPLICAS) or epoch == training.max_epochs
         if stop or time.monotonic() - reported > LOG_INTERVAL_S:
             reported = time.monotonic()
             left = (reported - started) / epoch * (training.max_epochs - epoch)
             logging.info(
-                "%s: epoch %d, train %.3f, validation %.3f, best %.3f at %d, %s",
-                *(name, epoch, train, validation, best, best_epoch),
+                "%s: epoch %d, train %.3f, validation %.3f, best %.3f at %.0f, %s",
+                *(name, epoch, train, validation.mean(), best.mean(), best_epoch.mean()),
                 "done" if stop else f"at most {left:.0f} s left",
             )
         if stop:
@@ -116,6 +128,45 @@ def fit(
     module.load_state_dict(best_state)
     module.eval()
     return history
+
+
+def fit_without_validation(
+    module: nn.Module,
+    objective: Objective,
+    training: Training,
+    *,
+    generator: torch.Generator,
+    name: str,
+) -> list[dict[str, float]]:
+    """Minimise an objective by Adam for all epochs and leave the last weights in the module.
+
+    See `fit`, which returns the same history.
+    """
+    optimizer = new_optimizer(module, training)
+    history = [
+        {
+            "epoch": epoch,
+            "train": run_epoch(module, objective, optimizer, training, generator, name, epoch),
+            "validation": math.nan,
+        }
+        for epoch in range(1, training.max_epochs + 1)
+    ]
+    module.eval()
+    logging.info("%s: %d epochs, train %.3f, done", name, len(history), history[-1]["train"])
+    return history
+
+
+def new_optimizer(module: nn.Module, training: Training) -> torch.optim.Optimizer:
+    """Return Adam for all weights of a module that are trained."""
+    weights = [p for p in module.parameters() if p.requires_grad]
+    return torch.optim.Adam(weights, lr=training.learning_rate, betas=training.betas)
+
+
+def keep_state(state: dict[str, Tensor], module: nn.Module, better: Tensor) -> None:
+    """Overwrite a state with the module's, where a replica (or the module) is better."""
+    for key, value in module.state_dict().items():
+        chosen = better.reshape(*better.shape, *[1] * (value.ndim - better.ndim)).to(value.device)
+        state[key] = torch.where(chosen, value, state[key])
 
 
 def run_epoch(
@@ -134,20 +185,41 @@ def run_epoch(
         optimizer.zero_grad(set_to_none=True)
         by_level = objective.backward(batch)
         for level, loss in by_level.items():
-            if not math.isfinite(loss):
+            if not torch.isfinite(loss).all():
                 raise TrainingError(
-                    f"{name}: the loss of level {level} is {loss} at step {step} of epoch {epoch}; "
-                    "lower learning_rate or look for non-finite maps of this tier."
+                    f"{name}: the loss of level {level} is {float(loss.sum())} at step {step} of "
+                    f"epoch {epoch}; lower learning_rate or look for non-finite sims of this tier."
                 )
-        nn.utils.clip_grad_norm_(list(module.parameters()), training.clip_norm)
+        clip_gradients(module, training.clip_norm, next(iter(by_level.values())).ndim)
         optimizer.step()
-        losses.append(sum(by_level.values()))
+        losses.append(float(torch.stack(list(by_level.values())).sum(0).mean()))
     return sum(losses) / len(losses)
 
 
+def clip_gradients(module: nn.Module, clip_norm: float, n_axes: int) -> None:
+    """Scale gradients to at most a norm, in every replica on its own.
+
+    Parameters
+    ----------
+    module
+        Holds the gradients.
+    clip_norm
+        Largest norm.
+    n_axes
+        Leading axes of the weights that number replicas, 0 or 1.
+    """
+    gradients = [p.grad for p in module.parameters() if p.grad is not None]
+    squares = [g.reshape(*g.shape[:n_axes], -1).square().sum(-1) for g in gradients]
+    scale = (clip_norm / (torch.stack(squares).sum(0).sqrt() + 1e-6)).clamp(max=1)
+    for g in gradients:
+        g.mul_(scale.reshape(*scale.shape, *[1] * (g.ndim - n_axes)))
+
+
 @torch.no_grad()
-def evaluate(module: nn.Module, validate: Callable[[], float], name: str, epoch: int) -> float:
-    """Return the validation loss in evaluation mode.
+def evaluate(
+    module: nn.Module, validate: Callable[[], float | Tensor], name: str, epoch: int
+) -> Tensor:
+    """Return the validation loss in evaluation mode, of shape () or (replica,).
 
     Raises
     ------
@@ -155,11 +227,11 @@ def evaluate(module: nn.Module, validate: Callable[[], float], name: str, epoch:
         If it is not finite.
     """
     module.eval()
-    loss = validate()
-    if not math.isfinite(loss):
+    loss = torch.as_tensor(validate(), dtype=torch.float64)
+    if not torch.isfinite(loss).all():
         raise TrainingError(
-            f"{name}: the loss of level validation is {loss} after epoch {epoch}, step 0 of the "
-            "next; lower learning_rate or look for non-finite maps."
+            f"{name}: the loss of level validation is {float(loss.sum())} after epoch {epoch}, "
+            "step 0 of the next; lower learning_rate or look for non-finite sims."
         )
     return loss
 

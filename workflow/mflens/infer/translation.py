@@ -1,94 +1,152 @@
-"""Translation of low-fidelity summaries to the next tier, learned from pairs.
+"""Translation of cheap observables to the next tier, learned from pairs.
 
-t_high = t_low + offset + W [t_low, y] + eps, with eps Gaussian. Ridge regression with a
-leave-one-out penalty, which shrinks W, keeps it sane for a handful of pairs.
+x_high = x_low + W phi(x_low, y) + eps, a regression on linear and, where they predict left-out
+pairs better, quadratic features, with noise whose size depends on the same features. All is ridge
+regression with leave-one-out penalties, which keeps it sane for a handful of pairs. All tensors
+may have leading axes of replicas.
 """
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
+from scipy import stats
 from torch import Tensor
 
-from mflens.infer.ridge import fit_ridge
+from mflens.infer.losses import Pairs
+from mflens.infer.ridge import Ridge, fit_ridge
+
+LOG_CHI_SQUARE = -1.27  # mean of log chi^2 with one degree of freedom
+MAX_LOG_RATIO = 4.0  # of a noise variance to its mean
+N_QUANTILES = 4096
+LEAST_FREEDOM = 3
 
 
 @dataclass(frozen=True)
 class Translation:
-    """One step up the ladder, in summary space.
+    """One step up the ladder.
 
     Parameters
     ----------
-    weight
-        Shape (summary + parameter, summary).
-    offset
-        Shape (summary,).
+    change
+        Regression of x_high - x_low on quadratic features.
+    variance
+        Regression of the log variance of the noise on linear features.
+    mean_log_variance
+        Shape (..., 1, feature).
     root
-        Cholesky factor of the covariance of eps, shape (summary, summary).
+        Cholesky factor of the covariance of standardised noise, shape (..., feature, feature).
+    scales
+        Draws of the noise's scale, a table of quantiles: with n pairs the noise is known no better
+        than a Student t distribution says.
     """
 
-    weight: Tensor
-    offset: Tensor
+    change: Ridge
+    variance: Ridge
+    mean_log_variance: Tensor
     root: Tensor
+    scales: Tensor
 
-    def mean(self, t: Tensor, y: Tensor) -> Tensor:
-        """Return the mean of the upper tier's summaries, shape (n, summary)."""
-        return t + torch.cat([t, y], dim=-1) @ self.weight + self.offset
+    def mean(self, x: Tensor, y: Tensor) -> Tensor:
+        """Return the mean of the upper tier's observables, shape (..., n, feature)."""
+        return x + self.change.predict(quadratic(linear(x, y)))
 
-    def noise(self, n: int, generator: torch.Generator) -> Tensor:
-        """Draw eps, shape (n, summary)."""
-        normal = torch.randn(n, len(self.root), generator=generator)
-        return normal.to(self.root) @ self.root.T
+    def noise_sd(self, x: Tensor, y: Tensor) -> Tensor:
+        """Return the standard deviation that standardised noise is multiplied by."""
+        mean = self.mean_log_variance.to(x)
+        ratio = self.variance.predict(linear(x, y)) - mean
+        return torch.exp((mean + ratio.clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO)) / 2)
+
+    def noise(self, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
+        """Draw eps for lower observables x at y, shape (..., n, feature)."""
+        normal = torch.randn(x.shape, generator=generator).to(x)
+        index = torch.randint(len(self.scales), (*x.shape[:-1], 1), generator=generator)
+        scale = self.scales.to(x)[index.to(x.device)]
+        return normal @ self.root.mT.to(x) * scale * self.noise_sd(x, y)
+
+    def draw(self, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
+        """Draw observables of the upper tier."""
+        return self.mean(x, y) + self.noise(x, y, generator)
 
 
-def fit_translation(low: Tensor, high: Tensor, y: Tensor) -> tuple[Translation, Tensor]:
+def linear(x: Tensor, y: Tensor) -> Tensor:
+    """Return observables and parameters as features, shape (..., n, feature).
+
+    Parameters enter as u = Phi(y), in the unit of its standard deviation: simulators depend on
+    them more simply than on y, whose tails stretch the ends of a uniform prior.
+    """
+    return torch.cat([x, (torch.special.ndtr(y) - 0.5) * 12**0.5], dim=-1)
+
+
+def quadratic(z: Tensor) -> Tensor:
+    """Return features and the products of two of them, shape (..., n, feature)."""
+    i, j = torch.triu_indices(z.shape[-1], z.shape[-1])
+    return torch.cat([z, z[..., i] * z[..., j]], dim=-1)
+
+
+def fit_translation(pairs: Pairs) -> tuple[Translation, Tensor]:
     """Learn a translation from pairs.
-
-    Parameters
-    ----------
-    low, high
-        Summaries of both members, shape (n, summary).
-    y
-        Normalised parameters, shape (n, parameter).
 
     Returns
     -------
     Translation
         Fitted on all pairs.
     Tensor
-        For every pair the mean translated summaries predicted without that pair, (n, summary).
+        For every pair the mean translation predicted without that pair, (..., n, feature).
     """
-    features = torch.cat([low, y], dim=-1).double().cpu().numpy()
-    change = (high - low).double().cpu().numpy()
-    centre, spread = features.mean(0), features.std(0) + 1e-12
-    standard = (features - centre) / spread
-    # every summary has a penalty of its own: some need only an offset
-    fits = [fit_ridge(standard, change[:, [i]]) for i in range(change.shape[1])]
-    weight = np.concatenate([fit.weight for fit in fits], axis=1) / spread[:, None]
-    offset = np.concatenate([fit.offset for fit in fits]) - centre @ weight
-    residual = np.concatenate([fit.residual for fit in fits], axis=1)
-    root = np.linalg.cholesky(shrunk_covariance(residual))
-    arrays = (
-        torch.as_tensor(a, dtype=low.dtype, device=low.device) for a in (weight, offset, root)
+    features = linear(pairs.low, pairs.y)
+    change = fit_change(features, pairs.high - pairs.low)
+    residual = change.residual
+    # the square of a normal number has a log of mean LOG_CHI_SQUARE
+    floor = 1e-4 * residual.square().mean(-2, keepdim=True) + 1e-12
+    log_variance = torch.log(residual**2 + floor) - LOG_CHI_SQUARE
+    translation = Translation(
+        change,
+        fit_ridge(features, log_variance),
+        log_variance.mean(-2, keepdim=True),
+        torch.eye(residual.shape[-1], dtype=torch.float64),
+        noise_scales(len(pairs)),
     )
-    predicted = high - torch.as_tensor(residual, dtype=low.dtype, device=low.device)
-    return Translation(*arrays), predicted
+    standard = residual / translation.noise_sd(pairs.low.double(), pairs.y.double())
+    root = torch.linalg.cholesky(shrunk_covariance(standard))
+    predicted = pairs.high - residual.to(pairs.high)
+    return Translation(**{**vars(translation), "root": root}), predicted
 
 
-def shrunk_covariance(residual: np.ndarray) -> np.ndarray:
-    """Return the covariance of residuals, shape (n, d), shrunk to its diagonal when n is small."""
-    n, d = residual.shape
-    covariance = residual.T @ residual / n
-    diagonal = np.diag(np.diag(covariance) + 1e-12)
+def fit_change(features: Tensor, change: Tensor) -> Ridge:
+    """Regress on quadratic features, or on linear ones where left-out pairs say so."""
+    n_linear = features.shape[-1]
+    rich, plain = fit_ridge(quadratic(features), change), fit_ridge(features, change)
+    better = (plain.residual.square().mean(-2) < rich.residual.square().mean(-2))[..., None, :]
+    n_products = rich.weight.shape[-2] - n_linear
+    padded = torch.nn.functional.pad(plain.weight, (0, 0, 0, n_products))
+    return Ridge(
+        torch.where(better, padded, rich.weight),
+        torch.where(better, plain.offset, rich.offset),
+        torch.where(better, plain.residual, rich.residual),
+    )
+
+
+def noise_scales(n_pairs: int) -> Tensor:
+    """Return quantiles of sqrt(nu / chi^2_nu), the scale of Student t noise after n pairs."""
+    freedom = max(n_pairs - 1, LEAST_FREEDOM)
+    u = (torch.arange(N_QUANTILES, dtype=torch.float64) + 0.5) / N_QUANTILES
+    return torch.as_tensor((freedom / stats.chi2.ppf(u.numpy(), freedom)) ** 0.5)
+
+
+def shrunk_covariance(residual: Tensor) -> Tensor:
+    """Return the covariance of residuals (..., n, d), shrunk to its diagonal when n is small."""
+    n, d = residual.shape[-2:]
+    covariance = residual.mT @ residual / n
+    diagonal = torch.diag_embed(torch.diagonal(covariance, dim1=-2, dim2=-1) + 1e-12)
     share = d / (n + d)
     return (1 - share) * covariance + share * diagonal
 
 
-def translate(t: Tensor, y: Tensor, steps: list[Translation], generator: torch.Generator) -> Tensor:
-    """Carry summaries up the ladder with fresh residuals at every step."""
+def translate(x: Tensor, y: Tensor, steps: list[Translation], generator: torch.Generator) -> Tensor:
+    """Carry observables up the ladder with fresh noise at every step."""
     for step in steps:
-        t = step.mean(t, y) + step.noise(len(t), generator)
-    return t
+        x = step.draw(x, y, generator)
+    return x
 
 
 def freshen(t: Tensor, y: Tensor, t_fresh: Tensor, y_fresh: Tensor) -> Tensor:
@@ -107,18 +165,15 @@ def freshen(t: Tensor, y: Tensor, t_fresh: Tensor, y_fresh: Tensor) -> Tensor:
     """
     # ASSUME the scatter of summaries about their mean at given y does not depend on y
     x, x_fresh = cubic_features(y), cubic_features(y_fresh)
-    old = fit_ridge(x, t.double().cpu().numpy())
-    residual = t_fresh.double().cpu().numpy() - old.predict(x_fresh)
-    new = fit_ridge(x_fresh, residual)
-    root_old = np.linalg.cholesky(shrunk_covariance(old.residual))
-    root_new = np.linalg.cholesky(shrunk_covariance(new.residual))
-    scatter = t.double().cpu().numpy() - old.predict(x)
-    fresh = old.predict(x) + new.predict(x) + scatter @ (root_new @ np.linalg.inv(root_old)).T
-    return torch.as_tensor(fresh, dtype=t.dtype, device=t.device)
+    old = fit_ridge(x, t)
+    new = fit_ridge(x_fresh, t_fresh - old.predict(x_fresh))
+    root_old = torch.linalg.cholesky(shrunk_covariance(old.residual))
+    root_new = torch.linalg.cholesky(shrunk_covariance(new.residual))
+    scatter = t - old.predict(x)
+    fresh = old.predict(x) + new.predict(x) + scatter @ (root_new @ torch.linalg.inv(root_old)).mT
+    return fresh.to(t)
 
 
-def cubic_features(y: Tensor) -> np.ndarray:
+def cubic_features(y: Tensor) -> Tensor:
     """Return y, all products of two of its entries and its cubes, shape (n, feature)."""
-    z = y.double().cpu().numpy()
-    i, j = np.triu_indices(z.shape[1])
-    return np.concatenate([z, z[:, i] * z[:, j], z**3], axis=1)
+    return torch.cat([quadratic(y.double()), y.double() ** 3], dim=-1)
