@@ -12,7 +12,9 @@ sys.path.insert(0, f"{workflow.basedir}/workflow")
 os.environ.update(PYTHONPATH=os.pathsep.join(filter(None, [sys.path[0], os.getenv("PYTHONPATH")])))
 
 
-configfile: f"{workflow.basedir}/config/config.yaml"
+for name in ["config", "g_and_k", "ornstein_uhlenbeck", "toggle_switch", "camels"]:
+
+    configfile: f"{workflow.basedir}/config/{name}.yaml"
 
 
 include: "workflow/rules/common.smk"
@@ -22,6 +24,9 @@ include: "workflow/rules/compress.smk"
 include: "workflow/rules/infer.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/tasks.smk"
+include: "workflow/rules/tasks_design.smk"
+include: "workflow/rules/tasks_report.smk"
 
 
 rule all:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from mflens.evaluate import score_posterior
+from mflens.evaluate.posterior import score_posterior
 from mflens.io import read_hdf5, write_json
 from mflens.job import start_job
 

@@ -3,7 +3,7 @@
 import pandas as pd
 
 from mflens.cost import method_cost
-from mflens.evaluate import METHOD_COLUMNS
+from mflens.evaluate.posterior import METHOD_COLUMNS
 from mflens.infer.methods import METHODS
 from mflens.io import read_benchmarks, read_json, write_markdown, write_table
 from mflens.job import start_job

@@ -8,6 +8,9 @@ from typing import Any
 import yaml
 
 ROOT = Path(__file__).parents[1]
+# what the Snakefile reads; all other files of `config/` are overlays
+TASKS = ["g_and_k", "ornstein_uhlenbeck", "toggle_switch", "camels"]
+DEFAULTS = ["config", *TASKS]
 
 
 def merge(base: dict[str, Any], overlay: Mapping[str, Any]) -> dict[str, Any]:
@@ -21,7 +24,7 @@ def merge(base: dict[str, Any], overlay: Mapping[str, Any]) -> dict[str, Any]:
 
 def read_config(*overlays: str) -> dict[str, Any]:
     """Return the default config under these overlays of `config/`."""
-    config = yaml.safe_load((ROOT / "config/config.yaml").read_text())
-    for name in overlays:
+    config: dict[str, Any] = {}
+    for name in [*DEFAULTS, *overlays]:
         config = merge(config, yaml.safe_load((ROOT / f"config/{name}.yaml").read_text()))
     return config

@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy import stats
 
-from mflens import evaluate
+from mflens.evaluate import posterior as evaluate
 
 N_TEST, N_SAMPLES = 400, 500
 

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from mflens.evaluate import score_posterior
+from mflens.evaluate.posterior import score_posterior
 from mflens.infer.methods import METHODS
 from mflens.report.calibration import LARGEST_RANGE, plot_calibration
 from mflens.report.methods import plot_cost, plot_methods

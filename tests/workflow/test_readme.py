@@ -8,9 +8,12 @@ import sys
 import tomllib
 
 import pytest
+import yaml
 
-from configs import ROOT
+from configs import ROOT, merge, read_config
+from mflens.check import check_config
 from runs import Runner
+from spectra import write_spectra
 
 pytestmark = pytest.mark.workflow
 
@@ -50,7 +53,10 @@ def test_fixed_sections_hold_one_command_line(title):
 
 @pytest.fixture(scope="module")
 def runner(tmp_path_factory) -> Runner:
-    return Runner(tmp_path_factory.mktemp("readme"))
+    made = Runner(tmp_path_factory.mktemp("readme"))
+    # where the default config looks for the CAMELS spectra
+    write_spectra(made.repository.parent / "shared/data/camels_pk")
+    return made
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -80,6 +86,13 @@ def test_command(command, runner):
         pytest.fail(f"no test runs the README's command '{command}'")
     done = subprocess.run([sys.executable, *check, *arguments], **here, capture_output=True)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_overlays_of_the_published_tasks_are_valid():
+    overlays = blocks(section("Published tasks"), "yaml")
+    assert overlays
+    for overlay in overlays:
+        check_config(merge(read_config(), yaml.safe_load(overlay)))
 
 
 def test_tier_of_the_readme(runner):

@@ -12,13 +12,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from configs import ROOT
+from configs import ROOT, TASKS
 from mflens.io import read_chunks
 from runs import Runner
 
 pytestmark = pytest.mark.workflow
 
-OVERLAYS = sorted(path.stem for path in (ROOT / "config").glob("*.yaml"))
+OVERLAYS = sorted({path.stem for path in (ROOT / "config").glob("*.yaml")} - set(TASKS))
 LADDERS = [
     ["lognormal", "lpt"],
     ["lognormal", "particle_mesh"],

@@ -12,6 +12,7 @@ from typing import Any
 
 from mflens.errors import ConfigError
 from mflens.schema import check_schema
+from mflens.tasks.check import check_tasks
 
 Config = Mapping[str, Any]
 
@@ -226,6 +227,7 @@ CHECKS: tuple[Callable[[Config], Iterator[str]], ...] = (
     check_survey,
     check_mask,
     check_methods,
+    check_tasks,
 )
 
 

@@ -23,6 +23,7 @@ from mflens.cost import job_of
 from mflens.errors import DataError
 
 if TYPE_CHECKING:
+    import h5py
     import torch
 
 RECORDED_PACKAGES = ("mflens", "glass", "healpy", "ducc0", "camb", "pysco-nbody", "numpy", "torch")
@@ -106,7 +107,7 @@ def read_hdf5(
     datasets = {}
     try:
         with h5py.File(path, "r") as file:
-            for name in names if names is not None else list(file):
+            for name in names if names is not None else _dataset_names(file):
                 datasets[name] = file[name][()]
                 if _digest(datasets[name]) != file[name].attrs["sha256"]:
                     raise DataError(f"{path} is damaged (checksum of '{name}' differs); {remedy}.")
@@ -115,6 +116,22 @@ def read_hdf5(
         reason = str(error).strip("'\"").split("\n")[0]
         raise DataError(f"{path} is truncated or damaged ({reason}); {remedy}.") from error
     return datasets, attributes
+
+
+def read_groups(path: PathLike) -> tuple[dict[str, dict[str, np.ndarray]], dict[str, Any]]:
+    """Read the arrays that are named `<group>/<name>`, by group and name, and the attributes.
+
+    Raises
+    ------
+    DataError
+        As `read_hdf5`.
+    """
+    datasets, attributes = read_hdf5(path)
+    groups: dict[str, dict[str, np.ndarray]] = {}
+    for key, array in datasets.items():
+        group, _, name = key.partition("/")
+        groups.setdefault(group, {})[name] = array
+    return groups, attributes
 
 
 def read_chunks(paths: Sequence[PathLike], names: Sequence[str]) -> dict[str, np.ndarray]:
@@ -267,6 +284,13 @@ def load_model(path: PathLike) -> tuple[dict[str, "torch.Tensor | Any"], dict[st
         raise DataError(
             f"{path} is missing or not a whole mflens model; delete it and run snakemake again."
         ) from error
+
+
+def _dataset_names(file: "h5py.File") -> list[str]:
+    """Return the names of all datasets, `<group>/<name>` in groups."""
+    names: list[str] = []
+    file.visititems(lambda name, entry: names.append(name) if hasattr(entry, "shape") else None)
+    return names
 
 
 def _digest(array: np.ndarray) -> str:

@@ -14,6 +14,7 @@ LATEX = {
     "Omega_b": r"\Omega_\mathrm{b}",
     "m_nu": r"\Sigma m_\nu",
 }
+GREEK = {"alpha", "beta", "gamma", "mu", "sigma", "theta"}
 
 
 class Prior:
@@ -39,7 +40,7 @@ class Prior:
     @property
     def latex(self) -> list[str]:
         """LaTeX symbols of the free parameters, without dollar signs."""
-        return [LATEX.get(name, name.replace("_", r"\_")) for name in self.names]
+        return [LATEX.get(name) or _symbol(name) for name in self.names]
 
     @property
     def bounds(self) -> np.ndarray:
@@ -70,6 +71,13 @@ class Prior:
         """Return all parameters by name, fixed ones included, for one theta of shape (d,)."""
         free = {name: float(value) for name, value in zip(self.names, theta, strict=True)}
         return {name: free.get(name, self.fixed.get(name, np.nan)) for name in self.parameters}
+
+
+def _symbol(name: str) -> str:
+    """Return a parameter's name as a symbol: a letter, Greek where it is one, and an index."""
+    stem, _, index = name.partition("_")
+    letter = f"\\{stem}" if stem in GREEK else stem
+    return f"{letter}_{{{index}}}" if index else letter
 
 
 def _marginal(entry: Mapping[str, Any]) -> Any:

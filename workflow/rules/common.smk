@@ -6,6 +6,7 @@ from mflens.check import check_config
 from mflens.dependencies import fingerprint
 from mflens.errors import MflensError
 from mflens.plan import Plan
+from mflens.tasks.plan import TaskPlan
 
 try:
     check_config(config)
@@ -15,6 +16,7 @@ except MflensError as error:
 RESULTS = config["results_dir"]
 LADDER = config["ladder"]
 PLAN = Plan(config)
+TASKS = TaskPlan(config)
 USER_CLASSES = [t["class"] for t in config["simulate"]["tiers"].values() if "class" in t]
 
 
@@ -24,6 +26,9 @@ wildcard_constraints:
     chunk=r"\d+",
     method="|".join(config["infer"]["methods"]),
     n_high=r"\d+",
+    task="|".join(TASKS.experiments),
+    experiment="|".join(TASKS.all_experiments()),
+    run="|".join(TASKS.all_labels()),
 
 
 onstart:

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mflens.evaluate import coverage, coverage_band
+from mflens.evaluate.posterior import coverage, coverage_band
 from mflens.report.style import METHOD_STYLES, PAGE, Style, styled
 
 ROW = 0.98  # inches
@@ -29,7 +29,7 @@ def plot_calibration(scores: Sequence[Mapping[str, Any]], *, latex: Mapping[str,
     Parameters
     ----------
     scores
-        What `evaluate.score_posterior` returned for every method, with `method` and `n_high`.
+        What `score_posterior` returned for every method, with `method` and `n_high`.
     latex
         LaTeX symbols by name of parameter.
 
