@@ -159,11 +159,10 @@ def fit_paired(
         partial(ladder.draw_bulk, z, y),
         y,
         tier=sims.tier,
-        batch_size=training.batch_size,
     )
     history = fit(
         model,
-        objective([], []),
+        objective([], [], batch_size=training.batch_size),
         partial(mean_over_sims, model, validation[0]),
         training,
         generator=new_generator(seed + 1),
@@ -174,7 +173,7 @@ def fit_paired(
     logging.info("%s: beta = %s", name, ", ".join(f"{b.mean():.2f}" for b in beta))
     history += fit(
         model,
-        objective(draws, beta),
+        objective(draws, beta, batch_size=correction.batch_size),
         partial(top_loss, model, validation, beta[-1]),
         correction,
         generator=new_generator(seed + 3),

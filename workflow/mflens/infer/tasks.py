@@ -131,6 +131,25 @@ class Bench:
         """Flows of the cheapest tier, trained further on the high fidelity."""
         return self.train_on_top(self.low.copy(), "transfer")
 
+    @cached_property
+    def corrected(self) -> FlowReplicas:
+        """Flows of `fit_paired`: trained on the translated bulk, corrected by the pairs."""
+        settings = self.settings
+        train, held_out = self.top_folds
+        lower = [self.repeat_pairs(level) for level in self.pairs[:-1]]
+        flows, rows = fit_paired(
+            self.low,
+            Fidelities(self.ladder[0], *self.bulk_folds, [*lower, train], held_out),
+            self.training,
+            replace(self.training, **settings.correction),
+            latent=settings.latent,
+            n_folds=settings.n_folds,
+            seed=settings.seed + 8,
+            name="paired",
+        )
+        self.record("paired", rows)
+        return flows
+
     def train_on_top(self, flows: FlowReplicas, method: str) -> FlowReplicas:
         """Train flows on the upper members of the top pairs."""
         train, held_out = self.top_folds
@@ -331,22 +350,9 @@ def _fit_paired(bench: Bench) -> Estimate:
     Where pairs teach nothing, held-out sims give the weight to the other members of the stack:
     more information must not hurt.
     """
-    settings = bench.settings
-    train, held_out = bench.top_folds
-    lower = [bench.repeat_pairs(level) for level in bench.pairs[:-1]]
-    flows, rows = fit_paired(
-        bench.low,
-        Fidelities(bench.ladder[0], *bench.bulk_folds, [*lower, train], held_out),
-        bench.training,
-        replace(bench.training, **settings.correction),
-        latent=settings.latent,
-        n_folds=settings.n_folds,
-        seed=settings.seed + 8,
-        name="paired",
-    )
-    bench.record("paired", rows)
+    flows, (train, held_out) = bench.corrected, bench.top_folds
     sims = (held_out.y, held_out.high) if bench.estimator == "NPE" else (held_out.high, held_out.y)
-    generator = new_generator(settings.seed + 9)
+    generator = new_generator(bench.settings.seed + 9)
     ones = torch.ones(bench.n_repetitions)
     folded = [FoldedFlows(member, ones) for member in (flows, bench.transferred, bench.high)]
     if bench.estimator == "NPE":

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -10,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mflens.infer.losses import Pairs, nll
-from mflens.infer.paired import N_DRAWS, Fidelities, Ladder, fit_paired
+from mflens.infer.paired import N_DRAWS, Ladder
 from mflens.infer.replicas import FlowReplicas
 from mflens.infer.tasks import Bench, TaskData, TaskSettings
 from mflens.infer.training import new_generator
@@ -63,7 +62,7 @@ def measure_variances(
         `beta`, and whose lower levels by the product of the betas above.
     """
     bench = Bench(data, settings)
-    flows = fit_flows(bench)
+    flows = bench.corrected
     pairs = [bench.repeat_pairs(level) for level in bench.pairs]
     ladder = Ladder(bench.low, pairs, latent=settings.latent)
     scale = bench.scaler.transform
@@ -76,24 +75,6 @@ def measure_variances(
         name: torch.stack(values, -1).reshape(-1, settings.n_folds, len(values)).mean(1).numpy()
         for name, values in (raw | translated).items()
     }
-
-
-def fit_flows(bench: Bench) -> FlowReplicas:
-    """Return the flows of `paired`, one for every fold of every repetition."""
-    settings = bench.settings
-    train, held_out = bench.top_folds
-    lower = [bench.repeat_pairs(level) for level in bench.pairs[:-1]]
-    flows, _ = fit_paired(
-        bench.low,
-        Fidelities(bench.ladder[0], *bench.bulk_folds, [*lower, train], held_out),
-        bench.training,
-        replace(bench.training, **settings.correction),
-        latent=settings.latent,
-        n_folds=settings.n_folds,
-        seed=settings.seed + 8,
-        name="pilot",
-    )
-    return flows
 
 
 def _raw_variances(flows: FlowReplicas, levels: Sequence[Pairs]) -> dict[str, list[Tensor]]:
