@@ -196,7 +196,7 @@ class HealpixCompressor(nn.Module):
         self.centre.copy_(statistics.mean(0))
         self.spread.copy_(statistics.std(0) + 1e-6)
         features = (statistics - self.centre) / self.spread
-        ridge = fit_ridge(features, y)
+        ridge = fit_ridge(features, y, shared=True)
         d = min(y.shape[1], self.linear.out_features)
         self.linear.weight[:d] = ridge.weight.T[:d].float()
         self.linear.bias[:d] = ridge.offset[0, :d].float()

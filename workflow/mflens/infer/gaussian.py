@@ -164,13 +164,13 @@ def fit_linear(estimator: str, bulk: Sims, high: Sims, kind: str) -> LinearDensi
     """
     context, target = roles(estimator, *high)
     if kind == "high":
-        change = fit_ridge(context, target)
+        change = fit_ridge(context, target, shared=True)
         weight, offset = change.weight, change.offset
     else:
-        base = fit_ridge(*roles(estimator, *bulk))
+        base = fit_ridge(*roles(estimator, *bulk), shared=True)
         predicted = base.predict(context.double())
         error = target - predicted
-        change = fit_ridge(predicted, error) if kind == "affine" else fit_offset(error)
+        change = fit_ridge(predicted, error, shared=True) if kind == "affine" else fit_offset(error)
         matrix = torch.eye(target.shape[-1], dtype=torch.float64) + change.weight
         weight, offset = base.weight @ matrix, base.offset @ matrix + change.offset
     covariance = residual_covariance(change.residual)

@@ -19,7 +19,7 @@ def fit_linear_high(x_high: Tensor, y_high: Tensor) -> LinearGaussian:
     """
     model = LinearGaussian(n_features=x_high.shape[1], n_parameters=y_high.shape[1])
     model.fit_scaler(x_high)
-    ridge = fit_ridge(model.features(x_high), y_high)
+    ridge = fit_ridge(model.features(x_high), y_high, shared=True)
     return _finish(model, ridge.weight, ridge.offset, ridge.residual)
 
 
@@ -37,9 +37,9 @@ def fit_linear(x_bulk: Tensor, y_bulk: Tensor, x_high: Tensor, y_high: Tensor) -
     """
     model = LinearGaussian(n_features=x_bulk.shape[1], n_parameters=y_bulk.shape[1])
     model.fit_scaler(x_bulk)
-    compressor = fit_ridge(model.features(x_bulk), y_bulk)
+    compressor = fit_ridge(model.features(x_bulk), y_bulk, shared=True)
     t = compressor.predict(model.features(x_high))
-    change = fit_ridge(t, y_high - t)
+    change = fit_ridge(t, y_high - t, shared=True)
     slope = torch.eye(t.shape[1]).to(t) + change.weight
     return _finish(
         model, compressor.weight @ slope, compressor.offset @ slope + change.offset, change.residual

@@ -35,8 +35,8 @@ class Ridge:
         return x @ self.weight.to(x) + self.offset.to(x)
 
 
-def fit_ridge(x: Tensor, y: Tensor) -> Ridge:
-    """Fit ridge regressions with a free offset, each output with a penalty of its own.
+def fit_ridge(x: Tensor, y: Tensor, *, shared: bool = False) -> Ridge:
+    """Fit ridge regressions with a free offset.
 
     Features are standardised, so that one penalty fits them all.
 
@@ -46,6 +46,8 @@ def fit_ridge(x: Tensor, y: Tensor) -> Ridge:
         Features, shape (..., n, feature).
     y
         Targets, shape (..., n, output).
+    shared
+        Whether the outputs share the penalty, for outputs of one kind; otherwise each has its own.
 
     Returns
     -------
@@ -66,6 +68,8 @@ def fit_ridge(x: Tensor, y: Tensor) -> Ridge:
         leverage = 1 / n + u**2 @ shrink
         left_out = (y - centre_y - u @ (shrink * projected)) / (1 - leverage).clamp(LEVERAGE_ROOM)
         new_error = left_out.square().mean(-2, keepdim=True)
+        if shared:
+            new_error = new_error.mean(-1, keepdim=True).expand_as(new_error)
         new_weight = vt.mT @ (shrink / s.clamp(1e-12)[..., None] * projected)
         better = new_error < error
         error = torch.where(better, new_error, error)

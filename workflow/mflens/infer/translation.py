@@ -165,8 +165,8 @@ def freshen(t: Tensor, y: Tensor, t_fresh: Tensor, y_fresh: Tensor) -> Tensor:
     """
     # ASSUME the scatter of summaries about their mean at given y does not depend on y
     x, x_fresh = cubic_features(y), cubic_features(y_fresh)
-    old = fit_ridge(x, t)
-    new = fit_ridge(x_fresh, t_fresh - old.predict(x_fresh))
+    old = fit_ridge(x, t, shared=True)
+    new = fit_ridge(x_fresh, t_fresh - old.predict(x_fresh), shared=True)
     root_old = torch.linalg.cholesky(shrunk_covariance(old.residual))
     root_new = torch.linalg.cholesky(shrunk_covariance(new.residual))
     scatter = t - old.predict(x)
