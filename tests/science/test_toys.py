@@ -29,7 +29,7 @@ def test_g_and_k_density_integrates_to_one_and_is_the_histogram():
     s = np.linspace(-12, 12, 200001)
     density = np.exp(g_and_k.log_density(theta, np.sinh(s))) * np.cosh(s)
     np.testing.assert_allclose(np.trapezoid(density, s), 1, atol=1e-4)
-    draws = g_and_k.GAndK(1, None).observe(np.repeat(theta, 20000, 0), rng.random((160000, 1)))
+    draws = g_and_k.GAndK(1, 1.0, 0.0).observe(np.repeat(theta, 20000, 0), rng.random((160000, 1)))
     cumulative = np.cumsum(density, axis=1) * (s[1] - s[0])
     for x, c in zip(draws.reshape(8, -1), cumulative, strict=True):
         assert stats.kstest(np.interp(np.arcsinh(x), s, c), "uniform").pvalue > 1e-3
@@ -44,7 +44,7 @@ def test_octile_summaries_have_the_moments_of_the_reference():
         g_and_k.octile_moments(shape, 1000), shape, strict=True
     ):
         theta = np.tile([0, 1, skewness, kurtosis], (n, 1))
-        s = g_and_k.GAndK(1000, None).observe(theta, rng.random((n, 1000)))
+        s = g_and_k.GAndK(1000, 1.0, 0.0).observe(theta, rng.random((n, 1000)))
         w = np.stack([s[:, 0], np.log(s[:, 1]), np.arctanh(s[:, 2]), np.log(s[:, 3])])
         sd = np.sqrt(np.diag(covariance))
         assert np.abs((w.mean(1) - mean) / sd).max() < 4 / n**0.5
