@@ -14,8 +14,8 @@ from mflens.infer.estimates import (
     FoldedFlows,
     PriorDensity,
     Stack,
-    base_spread,
     calibrate,
+    shrink_spread,
     stack_weights,
 )
 from mflens.infer.folds import split_folds
@@ -185,9 +185,11 @@ def test_mixture_of_members_that_differ_needs_less_spread():
     assert float(found.spread) ** 2 == pytest.approx(1 - 2 * 0.3**2, rel=0.05)
 
 
-def test_few_sims_hardly_change_the_spread():
-    radius = torch.full((1, 1), 9.0)
-    assert 1 < base_spread(radius, 1) < base_spread(radius.expand(1, 30), 1)
+def test_few_sims_widen_a_little_whatever_they_ask_for():
+    asked = torch.tensor([0.5, 2.0])
+    few, many = shrink_spread(asked, 10), shrink_spread(asked, 10_000)
+    assert 1 < few[0] < few[1] < 1.25
+    torch.testing.assert_close(many, asked, rtol=0.02, atol=0)
 
 
 def test_stack_gives_the_weight_to_what_predicts_left_out_sims():

@@ -20,7 +20,8 @@ Arguments = dict[str, Any]
 
 LEAST_SPREAD = 0.5
 N_POOL = 64  # samples of every member that means and variances of a mixture are taken from
-N_PRIOR = 2  # sims that a spread of one counts for
+N_PRIOR = 100  # sims that the spread expected of few pairs counts for
+N_FREE = 3  # parameters that pairs are expected to have been spent on
 STACK_PRIOR = 10.0  # sims that speak for the first member of a stack
 N_EXPECTATIONS = 200
 
@@ -160,10 +161,11 @@ def calibrate(
     """Give a mixture of folds the spread that the sims held out from its members ask for.
 
     First the spread s of members: they are calibrated when the HPD levels of held-out targets in
-    base space average one half; with n targets log s is shrunk by n/(n + N_PRIOR). Then that of
-    their mixture: with a variance B between means, members of variance W have an error s^2 W,
-    their mean one of s^2 W - b with b = B (K - 1)/K, and the mixture the variance spread^2 W + b,
-    which is right for spread^2 = s^2 - 2 b/W.
+    base space average one half. Then that of their mixture: with a variance B between means,
+    members of variance W have an error s^2 W, their mean one of s^2 W - b with b = B (K - 1)/K,
+    and the mixture the variance spread^2 W + b, which is right for spread^2 = s^2 - 2 b/W. Last,
+    as n targets say little of it, and these also stopped the training, the log of the spread is
+    averaged with that of sqrt(1 + N_FREE/n), which counts for N_PRIOR of them.
 
     Parameters
     ----------
@@ -185,8 +187,14 @@ def calibrate(
     drawn = torch.stack([flows.member(k, both, given) for k in range(n_folds)])
     within = drawn.var(1).mean((0, 2))
     between = drawn.mean(1).var(0, correction=0).mean(1)
-    squared = spread**2 - 2 * (between / within).mean(-1)
-    return FoldedFlows(flows.flows, squared.clamp(LEAST_SPREAD**2).sqrt())
+    squared = (spread**2 - 2 * (between / within).mean(-1)).clamp(LEAST_SPREAD**2)
+    return FoldedFlows(flows.flows, shrink_spread(squared.sqrt(), radius.shape[1]))
+
+
+def shrink_spread(spread: Tensor, n: int) -> Tensor:
+    """Average the log of a spread that n sims ask for with what is expected of so few."""
+    expected = (1 + N_FREE / n) ** 0.5
+    return spread ** (n / (n + N_PRIOR)) * expected ** (N_PRIOR / (n + N_PRIOR))
 
 
 def base_spread(radius: Tensor, n_target: int) -> Tensor:
@@ -203,9 +211,7 @@ def base_spread(radius: Tensor, n_target: int) -> Tensor:
     half_n = torch.tensor(n_target / 2, dtype=torch.float64)
     scaled = radius.double()[..., None] / spreads**2 / 2
     level = torch.special.gammainc(half_n.expand_as(scaled), scaled).mean(1)
-    found = spreads[(level - 0.5).abs().argmin(-1)]
-    n = radius.shape[1]
-    return (found.log() * n / (n + N_PRIOR)).exp().float()
+    return spreads[(level - 0.5).abs().argmin(-1)].float()
 
 
 class PriorDensity:

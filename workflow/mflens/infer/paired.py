@@ -24,7 +24,8 @@ from mflens.infer.replicas import FlowReplicas
 from mflens.infer.training import Training, fit, new_generator
 from mflens.infer.translation import Translation, fit_translation, translate
 
-N_DRAWS = 8  # of noise that a validation loss or a covariance averages over
+N_DRAWS = 8  # of noise that a loss of pairs or a covariance averages over
+N_BULK_DRAWS = 2  # the same for held-out bulk sims, of which there are many
 
 Sims = tuple[Tensor, Tensor]
 History = list[dict[str, Any]]
@@ -187,16 +188,16 @@ def hold_out(
 ) -> tuple[Sims, Sims, Sims]:
     """Return fixed validation sims: translated bulk, upper and translated lower members of pairs.
 
-    Noise is drawn N_DRAWS times.
+    Noise is drawn N_DRAWS times, for the bulk N_BULK_DRAWS times.
     """
     x, y = sims.held_out_bulk
     z = ladder.encode(x, y)
-    bulk = torch.cat([ladder.draw_bulk(z, y, generator) for _ in range(N_DRAWS)], dim=-2)
+    bulk = torch.cat([ladder.draw_bulk(z, y, generator) for _ in range(N_BULK_DRAWS)], dim=-2)
     held_out = sims.held_out
     drawn = [ladder.draw_held_out(held_out, generator) for _ in range(N_DRAWS)]
     low = torch.cat([level.low for level in drawn], dim=-2)
     return (
-        (bulk, y.repeat(1, N_DRAWS, 1)),
+        (bulk, y.repeat(1, N_BULK_DRAWS, 1)),
         (held_out.high, held_out.y),
         (low, held_out.y.repeat(1, N_DRAWS, 1)),
     )
