@@ -142,11 +142,16 @@ def between(low: Tensor, high: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]
     # in the upper tail the mirror image keeps its digits
     flip = low > 0
     near, far = torch.where(flip, -high, low), torch.where(flip, -low, high)
-    cdf = torch.special.ndtr(near)
-    mass = torch.special.ndtr(far) - cdf
+    cdf = lower_tail(near)
+    mass = lower_tail(far) - cdf
     drawn = torch.special.ndtri((cdf + uniform * mass).clamp(1e-300, 1 - 1e-16))
     drawn = drawn.clamp(near, far)
     return mass, torch.where(flip, -drawn, drawn)
+
+
+def lower_tail(x: Tensor) -> Tensor:
+    """Return the standard normal's mass below x; torch's own ndtr is zero below -8.3."""
+    return torch.special.erfc(-x / math.sqrt(2)) / 2
 
 
 def fit_linear(estimator: str, bulk: Sims, high: Sims, kind: str) -> LinearDensity:
