@@ -62,7 +62,8 @@ def plot_task_ablations(ablations: pd.DataFrame, studies: Mapping[str, Any], met
                 rows = ablations[ablations["ablation"] == study]
                 DRAWN[study]([ax, *below], rows, expand_study(studies[study]["vary"]), metric)
         ax.margins(y=0.35)
-        ax.legend(fontsize=7, handlelength=2.5, labelspacing=0.2)
+        corner = "lower right" if both else "best"
+        ax.legend(fontsize=7, handlelength=2.5, labelspacing=0.2, loc=corner)
         ax.set_title(name.replace("_", " "), fontsize=9)
     return figure
 
