@@ -6,9 +6,9 @@ import pytest
 
 from mflens.simulate import harmonics
 from mflens.simulate.bandpowers import average_bands
+from mflens.simulate.lensing import convergence_spectra
 from mflens.simulate.matching import linear_density, matched_harmonics
 from mflens.simulate.particles import Particles, mesh_density
-from mflens.simulate.lensing import convergence_spectra
 from mflens.simulate.randomness import BaseMeasure
 from mflens.simulate.tiers import Draw
 from mflens.theory.spectra import mesh_wavenumbers
