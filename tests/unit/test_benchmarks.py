@@ -47,7 +47,7 @@ def law(one):
         steps = 2.0 * (one.n_mesh / 64) ** 3 / one.threads
         rest = 0.5 * (one.n_mesh / 64) * finer**2 / one.threads**0.5
         return {
-            "steps_s": steps, "rest_s": rest, "sim_s": steps + rest,
+            "steps_s": steps, "rest_s": rest, "wall_s": steps + rest,
             "peak_rss_gib": 5.0 if one.n_mesh == 256 else 0.5,
         }  # fmt: skip
     if one.case == "LognormalMemory":
@@ -176,8 +176,7 @@ def test_processes_side_by_side_and_mesh_sims_measure():
     rates = run("Throughput", world() | {"tier": "lognormal", "n_sims": 2}, processes=2)
     assert len(rates) == 2 and min(one["sims_per_s"] for one in rates) > 0
     (found,) = run("MeshSim", world() | {"repetitions": 1, "nside": 16}, threads=2)
-    assert found["sim_s"] == pytest.approx(found["steps_s"] + found["rest_s"])
-    assert found["steps_s"] > 0
+    assert min(found["wall_s"], found["steps_s"], found["rest_s"]) > 0
 
 
 def test_the_target_is_in_the_graph(tmp_path):
