@@ -63,6 +63,18 @@ def test_transforms_invert_each_other_and_agree_with_healpy(spin):
         np.testing.assert_allclose(many, [maps, 2 * maps], atol=1e-10)
 
 
+def test_the_number_of_threads_changes_no_bit_of_a_transform(monkeypatch):
+    alm = BaseMeasure(8).harmonics("harmonics", 2, 64)
+    found = []
+    for threads in ("1", "2"):
+        monkeypatch.setenv("OMP_NUM_THREADS", threads)
+        maps = harmonics.synthesise_many(alm, 32, 64)
+        shear = harmonics.synthesise_shear(alm[0], 32, 64, np.arange(5000))
+        found.append([maps, shear, harmonics.analyse(maps[0], 64)])
+    for one, two in zip(*found, strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
 def test_analysis_comes_close_to_least_squares_on_a_map_that_is_not_band_limited():
     import ducc0
 
