@@ -17,16 +17,10 @@ for name in ["config", "g_and_k", "ornstein_uhlenbeck", "toggle_switch", "camels
     configfile: f"{workflow.basedir}/config/{name}.yaml"
 
 
-include: "workflow/rules/common.smk"
-include: "workflow/rules/theory.smk"
-include: "workflow/rules/simulate.smk"
-include: "workflow/rules/compress.smk"
-include: "workflow/rules/infer.smk"
-include: "workflow/rules/evaluate.smk"
-include: "workflow/rules/report.smk"
-include: "workflow/rules/tasks.smk"
-include: "workflow/rules/tasks_design.smk"
-include: "workflow/rules/tasks_report.smk"
+FILES = "theory simulate compress infer evaluate report tasks tasks_design tasks_report benchmarks"
+for name in ["common", *FILES.split()]:
+
+    include: f"workflow/rules/{name}.smk"
 
 
 rule all:
@@ -36,3 +30,10 @@ rule all:
     input:
         tables=TABLES,
         figures=FIGURES,
+
+
+rule benchmarks:
+    message:
+        "Speed, scaling and the estimate for a survey run are in tables."
+    input:
+        rules.tabulate_benchmarks.output,

@@ -80,6 +80,7 @@ def main(
         "polarisation": "COSMO", "parameters": prior.names, "threads": threads,
         "footprint": simulate["survey"]["mask"], "noise_sd": survey.noise_sd,
         "tier_options": json.dumps(simulate["tiers"].get(tier, {}), sort_keys=True),
+        "n_regularised": getattr(made, "n_regularised", 0),
     }  # fmt: skip
     write_hdf5(maps, arrays, attributes)
 

@@ -14,7 +14,7 @@ VERBS = {
     "draw", "compute", "train", "simulate", "measure", "pretrain", "finetune", "sample", "score",
     "plot", "tabulate", "collect",
 }  # fmt: skip
-STAGES = {"theory", "simulate", "compress", "infer", "evaluate", "report", "tasks"}
+STAGES = {"theory", "simulate", "compress", "infer", "evaluate", "report", "tasks", "benchmarks"}
 TOP_LEVEL = {
     "Snakefile", "workflow", "config", "scripts", "envs", "tests", "README.md", "pyproject.toml",
     "LICENSE", "CHANGELOG.md", "CONTRIBUTING.md", "CITATION.cff",

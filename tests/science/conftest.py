@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from mflens.simulate import harmonics
+from mflens.simulate import harmonics, lensing
 from mflens.simulate.chunk import Matching, Sim, make_draw
 from mflens.simulate.lightcone import LightCone, Mesh
 from mflens.simulate.matching import (
@@ -15,7 +15,7 @@ from mflens.simulate.matching import (
     smooth_variance,
 )
 from mflens.simulate.randomness import BaseMeasure
-from mflens.simulate.survey import make_survey, shell_windows
+from mflens.simulate.survey import make_survey
 from mflens.simulate.tiers import Sky, make_tier
 from mflens.theory.cosmology import make_cosmology
 from mflens.theory.kernels import Shells, compute_kernels, wavenumbers
@@ -49,10 +49,12 @@ def world():
     sky = Sky(shells, NSIDE, ELL_MAX, mesh)
     linear = interpolate_log(cosmology.k, cosmology.linear, k)
     covariance, fill = linear_covariance(kernels, k, cosmology.shell_growth, linear, shells, mesh)
-    windows = shell_windows(shells, cosmology.background, parameters["h"])
+    windows = lensing.shell_windows(shells, cosmology.background, parameters["h"])
+    survey = make_survey(SURVEY, NSIDE)
     return SimpleNamespace(
         shells=shells, mesh=mesh, k=k, kernels=kernels, cosmology=cosmology, sky=sky,
-        survey=make_survey(SURVEY, NSIDE), windows=windows, covariance=covariance, fill=fill,
+        survey=survey, covariance=covariance, fill=fill, windows=windows,
+        response=survey.response(windows, cosmology.background, parameters),
         lightcone=LightCone(shells, mesh, ELL_MAX),
         tiers={name: make_tier(name, options, sky) for name, options in OPTIONS.items()},
     )  # fmt: skip
@@ -83,11 +85,8 @@ def convergence_of(world, variance):
         if (tier, seed, matched) not in memory:
             sim = Sim(seed, seed, lambda: world.cosmology, matching if matched else None)
             draw = make_draw(sim, world.cosmology, world.sky, world.lightcone)
-            kappa = world.survey.convergence(
-                world.tiers[tier].density_shells(world.cosmology, draw),
-                world.windows,
-                world.cosmology.background,
-            )
+            shells = world.tiers[tier].density_shells(world.cosmology, draw)
+            kappa = lensing.convergence(shells, world.response)
             memory[tier, seed, matched] = np.stack(
                 [harmonics.analyse(one, ELL_MAX) for one in kappa]
             )

@@ -124,6 +124,9 @@ BAD = [
     ("simulate.mesh.projection_nside", 8, ["projection_nside", "8", "32"]),
     ("simulate.ell_max", 33, ["simulate.ell_max", "33", "32"]),
     ("simulate.mesh.n_mesh", 48, ["simulate.mesh.n_mesh", "48", "power of two"]),
+    ("benchmarks.nside", [64, 96], ["benchmarks.nside[1]", "96", "power of two"]),
+    ("benchmarks.memory.n_mesh", 48, ["benchmarks.memory.n_mesh", "48", "power of two"]),
+    ("simulate.tiers.lognormal.shift", "hilbert", ["simulate.tiers.lognormal.shift", "'hilbert'"]),
     ("simulate.bands", [4, 8, 8], ["simulate.bands", "8", "increase"]),
     ("simulate.bands", [4, 8, 40], ["simulate.bands", "40", "32"]),
     # survey

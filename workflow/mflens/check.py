@@ -219,6 +219,19 @@ def check_methods(config: Config) -> Iterator[str]:
             )
 
 
+def check_benchmarks(config: Config) -> Iterator[str]:
+    """Check that meshes and maps of the benchmarks can be made."""
+    options = config["benchmarks"]
+    sizes = {f"{key}[{i}]": n for key in ("nside", "n_mesh") for i, n in enumerate(options[key])}
+    sizes |= {f"memory.{key}": n for key, n in options["memory"].items()}
+    for key, value in sizes.items():
+        if value & (value - 1):
+            yield (
+                f"benchmarks.{key}: {value} is not a power of two; "
+                f"{2 ** round(math.log2(value))} is the nearest one."
+            )
+
+
 CHECKS: tuple[Callable[[Config], Iterator[str]], ...] = (
     check_prior,
     check_ladder,
@@ -227,6 +240,7 @@ CHECKS: tuple[Callable[[Config], Iterator[str]], ...] = (
     check_survey,
     check_mask,
     check_methods,
+    check_benchmarks,
     check_tasks,
 )
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mflens.simulate import harmonics
+from mflens.simulate import harmonics, lensing
 from mflens.simulate.lightcone import LightCone
 from mflens.simulate.matching import linear_density, matched_harmonics
 from mflens.simulate.randomness import BaseMeasure
-from mflens.simulate.survey import Survey, shell_windows
+from mflens.simulate.survey import Survey
 from mflens.simulate.tiers import Draw, Sky, Tier
 from mflens.theory.cosmology import Cosmology
 
@@ -107,17 +107,20 @@ def simulate_chunk(
     """
     matched = any(sim.matching is not None for sim in sims)
     lightcone = LightCone(sky.shells, sky.mesh, sky.ell_max) if matched else None
-    maps, kept, white = [], [], []
+    maps = np.empty((len(sims), survey.n_bins, 2, survey.pixel.size), dtype=np.float32)
+    kept, white = [], []
+    parameters: dict[str, float] = {}
     start = reported = time.monotonic()
     for number, sim in enumerate(sims):
         cosmology = sim.cosmology()
         draw = make_draw(sim, cosmology, sky, lightcone)
-        windows = shell_windows(sky.shells, cosmology.background, cosmology.parameters["h"])
-        kappa = survey.convergence(
-            tier.density_shells(cosmology, draw), windows, cosmology.background
-        )
-        shear = survey.shear(kappa, sky.ell_max) + survey.noise(draw.base)
-        maps.append(shear.astype(np.float32))
+        if cosmology.parameters != parameters:
+            parameters = dict(cosmology.parameters)
+            windows = lensing.shell_windows(sky.shells, cosmology.background, parameters["h"])
+            response = survey.response(windows, cosmology.background, parameters)
+        kappa = lensing.convergence(tier.density_shells(cosmology, draw), response)
+        shear = lensing.shear(kappa, sky.ell_max, survey.pixel_ring)
+        maps[number] = survey.observe(shear, draw.base, parameters)
         if number < n_convergence:
             kept.append(kappa.astype(np.float32))
         if sim.matching is not None and draw.used_harmonics:
@@ -130,7 +133,7 @@ def simulate_chunk(
     shape = (0, survey.n_bins, 12 * survey.nside**2)
     empty = np.zeros((0, sky.shells.n_shells, sky.ell_max + 1))
     return {
-        "maps": np.stack(maps),
+        "maps": maps,
         "convergence": np.stack(kept) if kept else np.zeros(shape, dtype=np.float32),
         "white_spectra": np.stack(white) if white else empty,
     }

@@ -1,18 +1,31 @@
 """Spherical-harmonic transforms of HEALPix maps by ducc0; nothing is looked up or downloaded.
 
-With ell_max <= 2 nside the transforms need no ring or pixel weights (least-squares analysis).
+With ell_max <= 2 nside the transforms need no ring or pixel weights (iterated analysis).
 Signs are healpy's: shear maps follow the COSMO convention.
 """
 
+import os
 from functools import cache
 
 import ducc0
 import numpy as np
 
+SWEEPS = 3
+
 
 @cache
 def _geometry(nside: int) -> dict[str, np.ndarray]:
     return ducc0.healpix.Healpix_Base(nside, "RING").sht_info()
+
+
+def _threads() -> int:
+    # set for every job (`job.use_threads`); results do not depend on it
+    return int(os.environ.get("OMP_NUM_THREADS", "1"))
+
+
+def nside_of(maps: np.ndarray) -> int:
+    """Return the resolution of full-sky maps, shape (..., 12 nside^2)."""
+    return int(round(np.sqrt(maps.shape[-1] / 12)))
 
 
 def synthesise(alm: np.ndarray, nside: int, ell_max: int, spin: int = 0) -> np.ndarray:
@@ -31,30 +44,64 @@ def synthesise(alm: np.ndarray, nside: int, ell_max: int, spin: int = 0) -> np.n
         Shape (n_pix,) or (2, n_pix), RING ordering.
     """
     result = ducc0.sht.synthesis(
-        alm=np.atleast_2d(alm), lmax=ell_max, spin=spin, nthreads=1, **_geometry(nside)
+        alm=np.atleast_2d(alm), lmax=ell_max, spin=spin, nthreads=_threads(), **_geometry(nside)
     )
     return result if spin else result[0]
 
 
-def analyse(maps: np.ndarray, ell_max: int, spin: int = 0, accuracy: float = 1e-6) -> np.ndarray:
-    """Return the least-squares harmonic coefficients of maps, the inverse of `synthesise`."""
-    maps = np.atleast_2d(np.asarray(maps, dtype=float))
-    nside = int(round(np.sqrt(maps.shape[-1] / 12)))
-    alm = ducc0.sht.pseudo_analysis(
-        map=maps, lmax=ell_max, spin=spin, nthreads=1, maxiter=20, epsilon=accuracy,
-        **_geometry(nside),
-    )[0]  # fmt: skip
-    return alm if spin else alm[0]
+def synthesise_many(alm: np.ndarray, nside: int, ell_max: int) -> np.ndarray:
+    """Return the maps, shape (n, n_pix), RING, of scalar coefficients, shape (n, n_alm)."""
+    maps = ducc0.sht.synthesis(
+        alm=alm[:, None], lmax=ell_max, spin=0, nthreads=_threads(), **_geometry(nside)
+    )
+    return maps[:, 0]
+
+
+def synthesise_shear(
+    e_modes: np.ndarray, nside: int, ell_max: int, pixel: np.ndarray
+) -> np.ndarray:
+    """Return the shear of E modes alone in some pixels, shape (2, n_pix).
+
+    Parameters
+    ----------
+    e_modes
+        Shape (n_alm,), healpy's order.
+    nside, ell_max
+        Resolution of the map and band limit.
+    pixel
+        RING numbers; only rings between the first and the last of them are computed.
+    """
+    geometry = _geometry(nside)
+    first, last = np.searchsorted(geometry["ringstart"], [pixel.min(), pixel.max()], side="right")
+    rings = {name: value[first - 1 : last] for name, value in geometry.items()}
+    both = ducc0.sht.synthesis(
+        alm=e_modes[None], lmax=ell_max, spin=2, mode="GRAD_ONLY", nthreads=_threads(), **rings
+    )
+    return both[:, pixel]
+
+
+def analyse(maps: np.ndarray, ell_max: int, spin: int = 0) -> np.ndarray:
+    """Return the harmonic coefficients of maps, the inverse of `synthesise`.
+
+    The sum over pixels is corrected three times by what its own map leaves over, as healpy does:
+    for ell_max <= 2 nside within 1e-5 of the least-squares solution, while a map that is not
+    band-limited, such as a lognormal one, has an error of 4e-3 from aliasing at nside 64.
+    """
+    nside = nside_of(maps)
+    alm = project(maps, ell_max, spin)
+    for _ in range(SWEEPS):
+        alm += project(maps - synthesise(alm, nside, ell_max, spin), ell_max, spin)
+    return alm
 
 
 def project(maps: np.ndarray, ell_max: int, spin: int = 0) -> np.ndarray:
     """Return pseudo-coefficients: the plain sum over pixels of the map times Y*."""
     maps = np.atleast_2d(np.asarray(maps, dtype=float))
-    nside = int(round(np.sqrt(maps.shape[-1] / 12)))
+    nside = nside_of(maps)
     alm = ducc0.sht.adjoint_synthesis(
-        map=maps, lmax=ell_max, spin=spin, nthreads=1, **_geometry(nside)
+        map=maps, lmax=ell_max, spin=spin, nthreads=_threads(), **_geometry(nside)
     )
-    alm = alm * (4 * np.pi / maps.shape[-1])
+    alm *= 4 * np.pi / maps.shape[-1]
     return alm if spin else alm[0]
 
 

@@ -5,6 +5,7 @@ the others as they are, and both members of a pair draw the same noise.
 """
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -43,47 +44,19 @@ class BaseMeasure:
         array
             Shape (n_shells, n_alm) in healpy's order of (l, m).
         """
-        ell, m = _glass_order(ell_max)
-        index = m * (2 * ell_max + 1 - m) // 2 + ell
-        alm = np.empty((n_shells, index.size), dtype=complex)
+        order, zonal = _healpy_order(ell_max)
+        alm = np.empty((n_shells, order.size), dtype=complex)
         for i in range(n_shells):
-            x = self.rng(purpose, i).standard_normal((index.size, 2))
-            values = (x[:, 0] + 1j * x[:, 1]) / np.sqrt(2)
-            alm[i, index] = np.where(m == 0, values.real * np.sqrt(2), values)
+            drawn = self.rng(purpose, i).standard_normal((order.size, 2)).view(complex)[:, 0]
+            drawn *= np.sqrt(0.5)
+            drawn[zonal] = np.sqrt(2) * drawn[zonal].real
+            np.take(drawn, order, out=alm[i])
         return alm
 
 
-class InjectedHarmonics:
-    """Stands in for the generator of `glass.generate` and hands out prescribed coefficients.
-
-    GLASS asks once per shell for normals of shape (n, 2), l-major, and makes the coefficients
-    (x_0 + i x_1) sqrt(C_l / 2), taking x_0 + x_1 for m = 0.
-
-    Parameters
-    ----------
-    alm
-        Unit-variance coefficients, shape (n_shells, n_alm), healpy's order.
-    ell_max
-        Largest multipole.
-    """
-
-    def __init__(self, alm: np.ndarray, ell_max: int) -> None:
-        ell, m = _glass_order(ell_max)
-        values = alm[:, m * (2 * ell_max + 1 - m) // 2 + ell]
-        general = np.sqrt(2) * np.stack([values.real, values.imag], axis=-1)
-        zonal = np.repeat(values.real[..., None], 2, axis=-1) / np.sqrt(2)
-        self._pairs = iter(np.where((m == 0)[:, None], zonal, general))
-
-    def standard_normal(self, size: tuple[int, int], dtype: object = None) -> np.ndarray:
-        """Return the next shell's numbers, shape `size`."""
-        pairs = next(self._pairs)
-        if pairs.shape != tuple(size):
-            raise ValueError(f"GLASS asks for {size} numbers, {pairs.shape} are prescribed")
-        return pairs
-
-
-def _glass_order(ell_max: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return (l, m) in GLASS's order 00, 10, 11, 20, 21, 22, ..."""
-    ell = np.repeat(np.arange(ell_max + 1), np.arange(1, ell_max + 2))
-    m = np.arange(ell.size) - ell * (ell + 1) // 2
-    return ell, m
+@cache
+def _healpy_order(ell_max: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the places in the order 00, 10, 11, 20, ... of healpy's coefficients and of m = 0."""
+    ell = np.arange(ell_max + 1)
+    order = [ell[m:] * (ell[m:] + 1) // 2 + m for m in ell]
+    return np.concatenate(order), order[0]

@@ -1,6 +1,6 @@
-"""The survey layer, the same for every tier: sources, lensing, shape noise, footprint."""
+"""The survey layer, the same for every tier: sources, shape noise, footprint."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,15 +10,13 @@ import glass
 import numpy as np
 
 from mflens.errors import ConfigError
-from mflens.simulate import harmonics
+from mflens.simulate import lensing
 from mflens.simulate.randomness import BaseMeasure
-from mflens.theory.kernels import Shells
 
 if TYPE_CHECKING:
     from cosmology.compat.camb import Cosmology as Background
 
 Z_STEP = 0.005
-NODES_PER_SHELL = 64
 
 
 @dataclass(frozen=True)
@@ -66,57 +64,33 @@ class Survey:
         area = 4 * np.pi * (180 / np.pi * 60) ** 2 / (12 * self.nside**2)
         return self.sigma_e / np.sqrt(self.n_gal * area)
 
-    def convergence(
-        self, shells: Iterable[np.ndarray], windows: Sequence[Any], background: "Background"
+    def response(
+        self, windows: Sequence[Any], background: "Background", parameters: Mapping[str, float]
     ) -> np.ndarray:
-        """Return the convergence of each bin in the Born approximation.
+        """Return what a unit density contrast of each shell adds to each bin's convergence.
 
         Parameters
         ----------
-        shells
-            Density contrast of each shell, nearest first, RING.
         windows
-            Radial windows of the shells (`shell_windows`).
+            Radial windows of the shells (`lensing.shell_windows`).
         background
             Distances, for GLASS.
+        parameters
+            All parameters of the sim by name, nuisances included.
 
         Returns
         -------
         array
-            Shape (n_bins, 12 nside^2).
+            Shape (n_bins, n_shells).
         """
-        weights = self.shell_weights(windows)
-        planes = glass.MultiPlaneConvergence(background)
-        kappa = np.zeros((self.n_bins, 12 * self.nside**2))
-        for i, (delta, window) in enumerate(zip(shells, windows, strict=True)):
-            planes.add_window(delta, window)
-            # a product, never the accumulator itself: GLASS updates it in place
-            kappa += weights[:, i, None] * planes.kappa
-        return kappa
+        shares = lensing.source_shares(self.z, self.n_of_z, windows)
+        return lensing.response(shares, windows, background)
 
-    def shell_weights(self, windows: Sequence[Any]) -> np.ndarray:
-        """Return the share of each bin's sources in each shell, shape (n_bins, n_shells)."""
-        shares = glass.partition(self.z, self.n_of_z, windows)
-        shares = np.asarray(shares).reshape(len(windows), self.n_bins).T
-        return shares / shares.sum(axis=1, keepdims=True)
-
-    def shear(self, kappa: np.ndarray, ell_max: int) -> np.ndarray:
-        """Return the shear in the footprint, shape (n_bins, 2, n_pix), from full-sky convergence.
-
-        Parameters
-        ----------
-        kappa
-            Shape (n_bins, 12 nside^2), RING.
-        ell_max
-            Band limit of the shear.
-        """
-        factor = harmonics.shear_factor(ell_max)[harmonics.degrees(ell_max)]
-        gamma = np.empty((self.n_bins, 2, self.pixel.size))
-        for b in range(self.n_bins):
-            alm = harmonics.analyse(kappa[b], ell_max) * factor
-            both = np.stack([alm, np.zeros_like(alm)])
-            gamma[b] = harmonics.synthesise(both, self.nside, ell_max, spin=2)[:, self.pixel_ring]
-        return gamma
+    def observe(
+        self, shear: np.ndarray, base: BaseMeasure, parameters: Mapping[str, float]
+    ) -> np.ndarray:
+        """Return the observed shear, shape (n_bins, 2, n_pix): with the noise of a draw."""
+        return shear + self.noise(base)
 
     def noise(self, base: BaseMeasure) -> np.ndarray:
         """Return shape noise, shape (n_bins, 2, n_pix): the same for all tiers of a draw."""
@@ -203,50 +177,3 @@ def footprint(mask: str, nside: int) -> np.ndarray:
         )
     # ASSUME a pixel counts when at least half of it is observed
     return pixel[values >= 0.5]
-
-
-def shell_windows(shells: Shells, background: "Background", h: float) -> list[Any]:
-    """Return GLASS's radial windows of the shells: volume weight inside, nothing outside.
-
-    Parameters
-    ----------
-    shells
-        The shells.
-    background
-        Distances in Mpc.
-    h
-        Hubble parameter, to turn the shells' Mpc/h into Mpc.
-    """
-    windows = []
-    for low, high in zip(shells.edges[:-1], shells.edges[1:], strict=True):
-        chi = np.linspace(low, high, NODES_PER_SHELL)
-        z = np.asarray(background.inv_comoving_distance(chi / h), dtype=float)
-        z[0] = 0.0 if low == 0 else z[0]
-        weight = chi**2 * np.gradient(chi, z)
-        windows.append(
-            glass.RadialWindow(z, weight, np.trapezoid(weight * z, z) / np.trapezoid(weight, z))
-        )
-    return windows
-
-
-def convergence_spectra(
-    spectra: np.ndarray, weights: np.ndarray, windows: Sequence[Any], background: "Background"
-) -> np.ndarray:
-    """Return the theory C_l of convergence of all pairs of bins from the shells' spectra.
-
-    Parameters
-    ----------
-    spectra
-        C_l^{ij} of density, shape (n_ell, n_shells, n_shells).
-    weights
-        Share of each bin's sources in each shell, shape (n_bins, n_shells).
-    windows, background
-        As for `Survey.convergence`.
-
-    Returns
-    -------
-    array
-        Shape (n_ell, n_bins, n_bins).
-    """
-    response = weights @ np.asarray(glass.multi_plane_matrix(windows, background))
-    return response @ spectra @ response.T

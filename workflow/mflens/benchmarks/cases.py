@@ -1,0 +1,297 @@
+"""What is measured: each case prepares a small world and then times its parts.
+
+Core-seconds (CPU time) are medians over repetitions, in which a sim and the transforms that it is
+compared with take turns; the gain of a second thread or process is measured in wall time.
+"""
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from mflens.io import write_hdf5
+from mflens.simulate import harmonics, lensing
+from mflens.simulate.chunk import Matching, Sim, simulate_chunk
+from mflens.simulate.lightcone import Mesh
+from mflens.simulate.survey import make_survey
+from mflens.simulate.tiers import Draw, Sky, make_tier
+from mflens.theory.cosmology import Cosmology, make_cosmology, make_geometry
+from mflens.theory.kernels import Shells, compute_kernels, wavenumbers
+from mflens.theory.power import camb_parameters, compute_power
+
+N_WRITTEN = 16
+N_CORRELATED = 3
+
+
+class World:
+    """The sky, the survey and the tiers that the cases share.
+
+    Parameters
+    ----------
+    parameters
+        Cosmological parameters by name, all fixed.
+    depth_mpc_h
+        Where the last shell ends (Mpc/h).
+    k_max, nonlinear
+        As in the config's `theory`.
+    mesh, tiers, survey
+        As in the config's `simulate`.
+    nside, n_shells, n_mesh
+        Resolution of the maps (up to l = 2 nside), shells and mesh cells per side.
+    """
+
+    def __init__(
+        self,
+        parameters: Mapping[str, float],
+        depth_mpc_h: float,
+        k_max: float,
+        nonlinear: str,
+        mesh: Mapping[str, Any],
+        tiers: Mapping[str, Any],
+        survey: Mapping[str, Any],
+        nside: int,
+        n_shells: int,
+        n_mesh: int,
+    ) -> None:
+        self.parameters, self.nonlinear, self.k_max = dict(parameters), nonlinear, k_max
+        box = Mesh(n_mesh, mesh["box_mpc_h"], 2 * nside)
+        self.sky = Sky(Shells(n_shells, depth_mpc_h / n_shells), nside, 2 * nside, box)
+        self.survey = make_survey(survey, nside)
+        self.tiers = tiers
+
+    def tier(self, name: str) -> Any:
+        """Return a tier with the config's options."""
+        return make_tier(name, self.tiers[name], self.sky)
+
+    def kernels(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the projection kernels and their wavenumbers."""
+        k = wavenumbers(self.sky.shells, self.k_max, self.sky.mesh.box_mpc_h)
+        return compute_kernels(self.sky.shells, k, self.sky.ell_max), k
+
+    def another(self, number: int) -> dict[str, float]:
+        """Return parameters that no other sim of the case has."""
+        return self.parameters | {"Omega_m": self.parameters["Omega_m"] + 1e-4 * number}
+
+    def cosmology(self) -> Cosmology:
+        """Return the cosmology with everything."""
+        return make_cosmology(0, self.parameters, self.sky.shells, *self.kernels(), self.nonlinear)
+
+    def plain_cosmology(self) -> Cosmology:
+        """Return a cosmology that mesh tiers can run: without spectra of the shells."""
+        geometry = make_geometry(self.parameters, self.sky.shells)
+        power = compute_power(self.parameters, np.zeros(1), self.k_max, self.nonlinear)
+        none = np.zeros((self.sky.ell_max + 1, self.sky.shells.n_shells, self.sky.shells.n_shells))
+        return Cosmology(**vars(geometry), id=0, k=power.k, linear=power.linear, spectra=none)
+
+    def plain_matching(self) -> Matching:
+        """Return a matching with which whitening does its work, whatever the numbers mean."""
+        n, n_ell = self.sky.shells.n_shells, self.sky.ell_max + 1
+        covariance = np.broadcast_to(np.eye(n), (n_ell, n, n))
+        return Matching(covariance, np.full((n_ell, n), 1e-6), np.ones((n, n_ell)))
+
+
+class LognormalSim(World):
+    """A cheap sim, its parts, and the spherical transforms that it cannot do without."""
+
+    def __init__(self, repetitions: int, **world: Any) -> None:
+        super().__init__(**world)
+        self.repetitions = repetitions
+        self.arrays = self.kernels()
+        self.made = self.tier("lognormal")
+        self.once(0)
+
+    def measure(self) -> dict[str, float]:
+        """Return medians over the repetitions."""
+        rounds = [self.once(number) for number in range(1, self.repetitions + 1)]
+        return {part: median(one[part] for one in rounds) for part in rounds[0]}
+
+    def once(self, number: int) -> dict[str, float]:
+        """Time one sim of a new cosmology, another of the same, and the bare transforms."""
+        shells, parameters = self.sky.shells, self.another(number)
+        kernels, k = self.arrays
+        z = make_geometry(parameters, shells).shell_growth.z
+        seconds = {}
+        _, seconds["power_s"] = timed(
+            lambda: compute_power(parameters, z, k[-1], self.nonlinear), time.process_time
+        )
+        cosmology, theory = timed(
+            lambda: make_cosmology(number, parameters, shells, kernels, k, self.nonlinear),
+            time.process_time,
+        )
+        # make_cosmology computes the power once more
+        seconds["theory_s"] = max(theory - seconds["power_s"], 0.0)
+        for part in ("new_sim_s", "same_sim_s"):
+            sims = [Sim(number, number, lambda: cosmology, None)]
+            maps, seconds[part] = timed(
+                lambda sims=sims: simulate_chunk(sims, self.made, self.survey, self.sky, 0)["maps"],
+                time.process_time,
+            )
+        seconds["write_s"] = self.write(maps)
+        return seconds | self.transforms()
+
+    def write(self, maps: np.ndarray) -> float:
+        """Return the seconds that writing one sim's maps takes, in a chunk of several."""
+        with tempfile.TemporaryDirectory() as folder:
+            chunk = {"maps": np.repeat(maps, N_WRITTEN, axis=0)}
+            path = Path(folder) / "maps.h5"
+            return timed(lambda: write_hdf5(path, chunk, {}), time.process_time)[1] / N_WRITTEN
+
+    def transforms(self) -> dict[str, float]:
+        """Time the transforms of one sim: of all shells, and to and fro for each bin's shear."""
+        nside, ell_max = self.sky.nside, self.sky.ell_max
+        n_shells, n_bins = self.sky.shells.n_shells, self.survey.n_bins
+        alm = np.random.default_rng(0).normal(size=(n_shells, harmonics.degrees(ell_max).size)) + 0j
+        maps, shells = timed(
+            lambda: harmonics.synthesise_many(alm, nside, ell_max), time.process_time
+        )
+        _, analysis = timed(lambda: harmonics.analyse(maps[0], ell_max), time.process_time)
+        _, once = timed(lambda: harmonics.project(maps[0], ell_max), time.process_time)
+        _, shear = timed(
+            lambda: harmonics.synthesise_shear(alm[0], nside, ell_max, np.arange(12 * nside**2)),
+            time.process_time,
+        )
+        return {
+            "transforms_s": shells + n_bins * (analysis + shear),
+            "single_pass_s": shells + n_bins * (once + shear),
+        }
+
+
+class LognormalMemory(World):
+    """Many cheap sims of one cosmology, for the memory they take."""
+
+    def __init__(self, n_sims: int, **world: Any) -> None:
+        super().__init__(**world)
+        cosmology = self.cosmology()
+        self.sims = [Sim(number, number, lambda: cosmology, None) for number in range(n_sims)]
+
+    def measure(self) -> dict[str, float]:
+        """Return the size of the maps, beside which all memory should be constant."""
+        maps = simulate_chunk(self.sims, self.tier("lognormal"), self.survey, self.sky, 0)["maps"]
+        return {"maps_gib": maps.nbytes / 2**30}
+
+
+class MeshSim(World):
+    """An expensive sim with seed matching, and PySCo's own time steps in it."""
+
+    def __init__(self, repetitions: int, **world: Any) -> None:
+        super().__init__(**world)
+        self.repetitions = repetitions
+        self.made = self.tier("particle_mesh")
+        cosmology, matching = self.plain_cosmology(), self.plain_matching()
+        self.sims = [
+            [Sim(number, number, lambda: cosmology, matching)] for number in range(repetitions + 1)
+        ]
+
+    def measure(self) -> dict[str, float]:
+        """Return medians over the repetitions; the first sim is not counted."""
+        rounds = [self.once(sims) for sims in self.sims]
+        counted = rounds[1:] or rounds
+        return {part: median(one[part] for one in counted) for part in rounds[0]}
+
+    def once(self, sims: list[Sim]) -> dict[str, float]:
+        """Time one sim by the clock, its time steps and all the rest in core-seconds."""
+        from mflens.simulate.engine import integration
+
+        steps: list[float] = []
+        leapfrog = integration.leapfrog
+
+        def stepped(*arguments: Any) -> Any:
+            moved, seconds = timed(lambda: leapfrog(*arguments), time.process_time)
+            steps.append(seconds)
+            return moved
+
+        integration.leapfrog = stepped
+        try:
+            started = time.process_time()
+            _, wall = timed(self.simulate(sims), time.perf_counter)
+            core = time.process_time() - started
+        finally:
+            integration.leapfrog = leapfrog
+        return {"wall_s": wall, "steps_s": sum(steps), "rest_s": core - sum(steps)}
+
+    def simulate(self, sims: list[Sim]) -> Callable[[], np.ndarray]:
+        """Return what makes the maps of a sim and, for matching, its low-fidelity phases."""
+
+        def make() -> np.ndarray:
+            made = MatchedTier(self.made)
+            return simulate_chunk(sims, made, self.survey, self.sky, 0)["maps"]
+
+        return make
+
+
+class MatchedTier:
+    """A mesh tier that also computes the white coefficients that its cheap partner would use."""
+
+    def __init__(self, tier: Any) -> None:
+        self.tier = tier
+
+    def density_shells(self, cosmology: Cosmology, draw: Draw) -> Iterator[np.ndarray]:
+        """Yield the shells; see `Tier`."""
+        assert draw.harmonics.size
+        yield from self.tier.density_shells(cosmology, draw)
+
+
+class Throughput(World):
+    """Sims per second of a tier, beside other processes or alone."""
+
+    def __init__(self, tier: str, n_sims: int, **world: Any) -> None:
+        super().__init__(**world)
+        self.made = self.tier(tier)
+        cosmology = self.cosmology() if tier == "lognormal" else self.plain_cosmology()
+        self.sims = [Sim(number, number, lambda: cosmology, None) for number in range(n_sims)]
+        simulate_chunk(self.sims[:1], self.made, self.survey, self.sky, 0)
+
+    def measure(self) -> dict[str, float]:
+        """Return the rate in wall time."""
+        _, seconds = timed(
+            lambda: simulate_chunk(self.sims, self.made, self.survey, self.sky, 0),
+            time.perf_counter,
+        )
+        return {"sims_per_s": len(self.sims) / seconds}
+
+
+class GlassExample(World):
+    """The same sim as GLASS's example scripts make it: CAMB's source windows and healpy."""
+
+    def measure(self) -> dict[str, float]:
+        """Time one sim of one cosmology."""
+        return {"sim_s": timed(self.simulate, time.process_time)[1]}
+
+    def simulate(self) -> np.ndarray:
+        """Return the complex shear of all bins, shape (n_bins, n_pix)."""
+        import glass.ext.camb
+
+        ell_max, nside = self.sky.ell_max, self.sky.nside
+        background = make_geometry(self.parameters, self.sky.shells).background
+        windows = lensing.shell_windows(self.sky.shells, background, self.parameters["h"])
+        params = camb_parameters(self.parameters)
+        params.NonLinear = "NonLinear_both"
+        spectra = glass.ext.camb.matter_cls(params, ell_max, windows)
+        fields = glass.lognormal_fields(windows)
+        near = glass.discretized_cls(spectra, lmax=ell_max, ncorr=N_CORRELATED)
+        solved = glass.solve_gaussian_spectra(fields, near)
+        shares = lensing.source_shares(self.survey.z, self.survey.n_of_z, windows)
+        planes = glass.MultiPlaneConvergence(background)
+        kappa = np.zeros((len(shares), 12 * nside**2))
+        rng = np.random.default_rng(0)
+        shells = glass.generate(fields, solved, nside, ncorr=N_CORRELATED, rng=rng)
+        for delta, window, share in zip(shells, windows, shares.T, strict=True):
+            planes.add_window(delta, window)
+            kappa += share[:, None] * planes.kappa
+        return np.stack(
+            [
+                glass.from_convergence(one, ell_max, shear=True, discretized=False)[0]
+                for one in kappa
+            ]
+        )
+
+
+def timed(work: Callable[[], Any], clock: Callable[[], float]) -> tuple[Any, float]:
+    """Return what a piece of work returns and the seconds it took by this clock."""
+    start = clock()
+    result = work()
+    return result, clock() - start

@@ -1,0 +1,165 @@
+"""Gaussian fields behind lognormal ones: their spectra and their sampling, as GLASS does it.
+
+GLASS solves pair by pair and transforms shell by shell with healpy. Here all pairs are solved and
+all shells transformed together: the same numbers (tested), an order of magnitude sooner.
+"""
+
+from collections.abc import Sequence
+from functools import cache
+
+import glass
+import numpy as np
+from glass.fields import cls2cov, iternorm
+
+from mflens.simulate.harmonics import degrees
+
+TOLERANCE = 1e-5
+N_ITERATIONS = 20
+N_HALVINGS = 60
+MARGIN = 1e-6
+
+
+def solve_spectra(spectra: np.ndarray, scale: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the Gaussian spectra that the lognormal transformation turns into `spectra`.
+
+    Parameters
+    ----------
+    spectra
+        C_l of pairs of lognormal fields, shape (n_pairs, n_ell). The monopole is ignored: the mean
+        of a shell over the sky is not a mode of the survey.
+    scale
+        Product of the shifts of the two fields, shape (n_pairs,).
+
+    Returns
+    -------
+    spectra
+        Shape (n_pairs, n_ell), zero at l = 0; not finite where the shifts are too small for the
+        correlation function.
+    converged
+        Whether the solver reached its tolerance, shape (n_pairs,).
+
+    References
+    ----------
+    GLASS, arXiv:2302.01942: its Gauss-Newton solver `glass.grf.solve`, for all pairs at once.
+    """
+    n, scale = spectra.shape[1], scale[:, None]
+    to_xi, to_cl = _legendre(n, 3 * n)
+    start, back = _legendre(n, n)
+    target = _without_monopole(spectra.copy())
+
+    def missing(gaussian: np.ndarray, of: np.ndarray) -> np.ndarray:
+        """Return what the realised spectra have too much."""
+        return _without_monopole((scale[of] * np.expm1(gaussian @ to_xi)) @ to_cl - target[of])
+
+    with np.errstate(invalid="ignore", divide="ignore"):
+        found = _without_monopole(np.log1p((target @ start) / scale) @ back)
+    pairs = np.nonzero(np.isfinite(found).all(axis=1))[0]
+    converged = np.zeros(len(found), dtype=bool)
+    excess = missing(found[pairs], pairs)
+    for _ in range(N_ITERATIONS):
+        converged[pairs] |= _relative(excess, target[pairs]) <= TOLERANCE
+        left = ~converged[pairs]
+        pairs, excess = pairs[left], excess[left]
+        error, old = _relative(excess, target[pairs]), found[pairs]
+        slope = scale[pairs] * np.exp(old @ to_xi)
+        step = -_without_monopole(((excess @ to_xi) / slope) @ to_cl)
+        excess = missing(old + step, pairs)
+        for _ in range(N_HALVINGS):
+            worse = _relative(excess, target[pairs]) > error
+            if not worse.any():
+                break
+            step[worse] /= 2
+            excess[worse] = missing(old[worse] + step[worse], pairs[worse])
+        found[pairs] = old + step
+        converged[pairs] = _relative(step, old) <= TOLERANCE
+    return found, converged
+
+
+def sampling_factors(spectra: Sequence[np.ndarray], n_correlated: int) -> list[np.ndarray]:
+    """Return the Cholesky factor of the shells' covariance, by GLASS's recurrence.
+
+    Parameters
+    ----------
+    spectra
+        Gaussian spectra in GLASS's order; those of shells too far apart may be empty.
+    n_correlated
+        How many preceding shells each shell is correlated with.
+
+    Returns
+    -------
+    list
+        For each shell, the weights of the white coefficients of the shells before it and of its
+        own, oldest first, shape (n_ell, n_correlated + 1).
+
+    Raises
+    ------
+    ValueError
+        If the covariance is not positive definite.
+    """
+    n_shells, n_ell = glass.nfields_from_nspectra(len(spectra)), len(spectra[0])
+    # GLASS's numbers have variance 2, ours 1
+    rows = cls2cov(spectra, n_ell, n_shells, n_correlated)
+    return [np.sqrt(2) * np.asarray(row) for row in iternorm(rows)]
+
+
+def regularise(spectra: Sequence[np.ndarray]) -> tuple[list[np.ndarray], int]:
+    """Return the nearest positive definite spectra, by GLASS, and at how many l they differ.
+
+    Parameters
+    ----------
+    spectra
+        Gaussian spectra of all pairs of shells in GLASS's order. Auto-spectra stay as they are.
+    """
+    before = np.asarray(glass.cov_from_spectra(spectra))
+    nearest = np.asarray(glass.cov_from_spectra(glass.regularized_spectra(spectra)))
+    root = np.sqrt(np.diagonal(before, axis1=1, axis2=2))
+    scale = np.where(root > 0, root, 1.0)
+    lowest = np.linalg.eigvalsh(nearest / (scale[:, :, None] * scale[:, None, :]))[:, 0]
+    # the nearest matrix is singular, and GLASS's recurrence wants a little more than that
+    kept = 1 - np.maximum(MARGIN - lowest, 0.0)[:, None, None]
+    after = np.where(np.eye(root.shape[1], dtype=bool), before, kept * nearest)
+    changed = np.abs(after - before).max(axis=(1, 2)) > MARGIN * root.max(axis=1) ** 2
+    indices = glass.spectra_indices(root.shape[1])
+    return [after[:, i, j] for i, j in indices], int(changed.sum())
+
+
+def sample(white: np.ndarray, factors: Sequence[np.ndarray]) -> np.ndarray:
+    """Return harmonic coefficients of correlated Gaussian fields.
+
+    Parameters
+    ----------
+    white
+        Unit-variance coefficients of the shells, shape (n_shells, n_alm), healpy's order.
+    factors
+        Output of `sampling_factors`.
+    """
+    ell = degrees(len(factors[0]) - 1)
+    alm = np.empty_like(white)
+    for i, weights in enumerate(factors):
+        near = weights.shape[1]
+        alm[i] = weights[ell, -1] * white[i]
+        for back in range(1, min(near, i + 1)):
+            alm[i] += weights[ell, near - 1 - back] * white[i - back]
+    return alm
+
+
+@cache
+def _legendre(n_ell: int, n_angles: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the matrices from C_l to xi(theta), and back, on GLASS's angles (k + 1/2) pi / n."""
+    x = np.cos(np.pi * (np.arange(n_angles) + 0.5) / n_angles)
+    polynomials = np.polynomial.legendre.legvander(x, n_angles - 1)
+    weights = (2 * np.arange(n_ell) + 1) / (4 * np.pi)
+    back = np.linalg.inv(polynomials)[:n_ell] / weights[:, None]
+    return np.ascontiguousarray(polynomials[:, :n_ell].T * weights[:, None]), back.T.copy()
+
+
+def _without_monopole(spectra: np.ndarray) -> np.ndarray:
+    spectra[:, 0] = 0.0
+    return spectra
+
+
+def _relative(change: np.ndarray, value: np.ndarray) -> np.ndarray:
+    """Return max_l |change / value| of each row."""
+    with np.errstate(divide="ignore"):
+        ratio = np.divide(change, value, out=np.zeros_like(change), where=change != 0)
+    return np.abs(ratio).max(axis=1, initial=0.0)
