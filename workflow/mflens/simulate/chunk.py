@@ -2,8 +2,8 @@
 
 import logging
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -49,12 +49,15 @@ class Sim:
         Makes or returns its cosmology.
     matching
         Phases from the mesh; None to draw them afresh.
+    nuisances
+        Nuisance parameters by name, the same on all tiers.
     """
 
     sim: int
     seed: int
     cosmology: Callable[[], Cosmology]
     matching: Matching | None
+    nuisances: Mapping[str, float] = field(default_factory=dict)
 
 
 def make_draw(sim: Sim, cosmology: Cosmology, sky: Sky, lightcone: LightCone | None) -> Draw:
@@ -78,6 +81,14 @@ def make_draw(sim: Sim, cosmology: Cosmology, sky: Sky, lightcone: LightCone | N
         )
 
     return Draw(base, density, phases)
+
+
+def project(shells: Iterable[np.ndarray], rows: np.ndarray) -> np.ndarray:
+    """Return sums of the shells with the weights of each row, shape (n_rows, n_pix)."""
+    fields: np.ndarray = np.zeros(0)
+    for weights, delta in zip(rows.T, shells, strict=True):
+        fields = weights[:, None] * delta + (fields if fields.size else 0.0)
+    return fields
 
 
 def simulate_chunk(
@@ -113,10 +124,11 @@ def simulate_chunk(
         cosmology = sim.cosmology()
         draw = make_draw(sim, cosmology, sky, lightcone)
         windows = shell_windows(sky.shells, cosmology.background, cosmology.parameters["h"])
-        kappa = survey.convergence(
-            tier.density_shells(cosmology, draw), windows, cosmology.background
-        )
-        shear = survey.shear(kappa, sky.ell_max) + survey.noise(draw.base)
+        parameters = {**cosmology.parameters, **sim.nuisances}
+        rows = survey.projections(windows, cosmology.background, parameters)
+        fields = project(tier.density_shells(cosmology, draw), rows)
+        kappa, overdensity = fields[: survey.n_bins], fields[survey.n_bins :]
+        shear = survey.observe(survey.shear(kappa, sky.ell_max), draw.base, parameters, overdensity)
         maps.append(shear.astype(np.float32))
         if number < n_convergence:
             kept.append(kappa.astype(np.float32))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-PURPOSES = ("harmonics", "mesh", "fill", "noise")
+PURPOSES = ("harmonics", "mesh", "fill", "noise", "counts")
 
 
 @dataclass(frozen=True)
