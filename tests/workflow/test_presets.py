@@ -38,7 +38,8 @@ def test_maps_of_one_chunk(tmp_path, name):
     assert np.isfinite(arrays["maps"]).all()
     # a pixel of nside 16 has 13 square degrees, so the area is right to a few of them
     assert n_pixels * 41253 / 3072 == pytest.approx(PRESETS[name], abs=120)
-    np.testing.assert_allclose(arrays["maps"].std(axis=(0, 2, 3)), attributes["noise_sd"], rtol=0.6)
+    scatter = arrays["maps"].std(axis=(0, 2, 3))
+    assert np.all(scatter > 0.9 * attributes["noise_sd"]) and scatter.max() < 0.01
     names = Prior(inferred(config["theory"]["parameters"], survey["nuisances"])).names
     assert list(attributes["parameters"]) == names == ["Omega_m", "sigma_8", "A_IA"]
     assert np.unique(arrays["theta"][:, 2]).size == 4
