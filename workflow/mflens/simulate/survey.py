@@ -199,7 +199,7 @@ class Survey:
         bias = np.array([parameters.get(f"m_{b}", 0.0) for b in range(1, self.n_bins + 1)])
         galaxies = self.galaxies(base, overdensity)
         observed = (1 + bias)[:, None, None] * shear + self.noise(base, galaxies)
-        # as in maps made of catalogues
+        # ASSUME a pixel without galaxies holds zero, as in maps made of catalogues
         observed[np.broadcast_to((galaxies == 0)[:, None], observed.shape)] = 0.0
         return observed
 
@@ -211,9 +211,9 @@ class Survey:
         Counts are the Poisson quantiles of uniform numbers with a stream of their own, so two
         tiers of a draw whose densities differ a little have counts that differ a little.
 
-        ASSUME galaxies trace the density of their bin with a constant linear bias, none where it
-        is below -1 / bias, and sample the pixel's mean shear: where sources are many, shear is
-        not (source-lens clustering) weighted more.
+        ASSUME galaxies trace the density of their bin with a constant linear bias, with none where
+        that is below -1 / bias, and the shear of a pixel stays that of the bin's n(z): sources do
+        not weight the line of sight within a pixel (no source-lens clustering).
         """
         mean = (self.n_gal * self._pixel_area)[:, None] * np.broadcast_to(
             self.coverage, self.pixel.shape
