@@ -9,10 +9,14 @@ from mflens.theory.design import draw_design
 
 
 def main(
-    table: str, parameters: dict[str, Any], sizes: list[tuple[str, int, int]], seed: int
+    table: str,
+    parameters: dict[str, Any],
+    nuisances: dict[str, Any],
+    sizes: list[tuple[str, int, int]],
+    seed: int,
 ) -> None:
-    """Write the table of sims: `sim, seed, split, cosmology` and the free parameters."""
-    write_table(table, draw_design(Prior(parameters), sizes, seed))
+    """Write the table of sims: `sim, seed, split, cosmology`, free parameters and nuisances."""
+    write_table(table, draw_design(Prior(parameters), sizes, seed, Prior(nuisances)))
 
 
 if __name__ == "__main__":

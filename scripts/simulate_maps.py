@@ -23,6 +23,7 @@ def main(
     spectra: str,
     maps: str,
     parameters: dict[str, Any],
+    inferred: dict[str, Any],
     shells: dict[str, Any],
     simulate: dict[str, Any],
     threads: int,
@@ -35,7 +36,7 @@ def main(
     whitening: str | None = None,
 ) -> None:
     """Write `sim, theta, maps, pixel` and, of the first sims of a split, their convergence."""
-    prior = Prior(parameters)
+    prior, nuisances = Prior(parameters), Prior(simulate["survey"]["nuisances"])
     sky = Sky(Shells(**shells), simulate["nside"], simulate["ell_max"], Mesh(**simulate["mesh"]))
     survey = make_survey(simulate["survey"], sky.nside)
     theory, _ = read_hdf5(spectra)
@@ -63,22 +64,24 @@ def main(
     missing = set(chosen["cosmology"]) - set(row)
     if missing:
         raise DataError(f"{spectra} lacks cosmology {min(missing)}; delete it and run again.")
+    own = map(nuisances.complete, chosen[nuisances.names].to_numpy())
     sims = [
-        Sim(s.sim, s.seed, lambda i=row[s.cosmology]: cosmology(i), matching(row[s.cosmology]))
-        for s in chosen.itertuples()
+        Sim(s.sim, s.seed, lambda i=row[s.cosmology]: cosmology(i), matching(row[s.cosmology]), n)
+        for s, n in zip(chosen.itertuples(), own, strict=True)
     ]
     made = make_tier(tier, simulate["tiers"].get(tier, {}), sky)
     arrays = simulate_chunk(sims, made, survey, sky, n_convergence)
     arrays["sim"] = chosen["sim"].to_numpy(dtype=np.int64)
     arrays["seed"] = chosen["seed"].to_numpy(dtype=np.int64)
-    arrays["theta"] = chosen[prior.names].to_numpy(dtype=float)
-    arrays["pixel"] = survey.pixel
+    names = Prior(inferred).names
+    arrays["theta"] = chosen[names].to_numpy(dtype=float)
+    arrays["pixel"], arrays["coverage"] = survey.pixel, survey.coverage
     arrays["convergence_sim"] = arrays["sim"][: len(arrays["convergence"])]
     attributes = {
         "tier": tier, "split": split, "chunk": chunk, "nside": sky.nside, "ell_max": sky.ell_max,
         "ordering": "nested", "unit": "dimensionless", "component": ["gamma_1", "gamma_2"],
-        "polarisation": "COSMO", "parameters": prior.names, "threads": threads,
-        "footprint": simulate["survey"]["mask"], "noise_sd": survey.noise_sd,
+        "polarisation": "COSMO", "parameters": names, "threads": threads,
+        "footprint": json.dumps(simulate["survey"]["mask"]), "noise_sd": survey.noise_sd,
         "tier_options": json.dumps(simulate["tiers"].get(tier, {}), sort_keys=True),
         "n_regularised": getattr(made, "n_regularised", 0),
     }  # fmt: skip

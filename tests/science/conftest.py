@@ -33,6 +33,7 @@ SURVEY = {
         "edges": [0.0, 0.7, 1.5],
     },
     "n_gal_arcmin2": [5.0, 5.0], "sigma_e": 0.26, "mask": "octant",
+    "noise": "gaussian", "source_bias": 0.0, "min_coverage": 0.5,
 }  # fmt: skip
 
 

@@ -13,11 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from configs import ROOT, merge, read_config
-from mflens.check import check_config, comoving_distance
+from mflens.check import check_config
 from mflens.errors import ConfigError
+from mflens.simulate.survey_check import comoving_distance
 
 UNIFORM = {"prior": "uniform", "min": 0.1, "max": 0.5}
 NORMAL = {"prior": "normal", "mean": 0.3, "sd": 0.01}
+FILE = {"kind": "file", "z_max": 5.0, "z_column": "middle", "extension": "NZ_SOURCE"}
 
 
 class MyTier:
@@ -94,7 +96,7 @@ BAD = [
     ("theory.parameters.h", {"min": 1, "max": 2}, ["theory.parameters.h.prior", "missing"]),
     ("theory.parameters.h", {"prior": "flat"}, ["theory.parameters.h.prior", "'flat'", "uniform"]),
     ("theory.parameters.h", {"prior": "normal", "mean": 1}, ["h.sd", "missing", "deviation"]),
-    ("simulate.survey.redshifts.kind", "gauss", ["redshifts.kind", "'gauss'", "smail"]),
+    ("simulate.survey.redshifts.kind", "smial", ["redshifts.kind", "'smial'", "'smail'"]),
     ("infer.device", "gpu", ["infer.device", "'gpu'", "'cpu'"]),
     ("infer.methods", ["pared"], ["infer.methods[0]", "'pared'", "'paired'"]),
     ("infer.methods", ["mlmc", "mlmc"], ["infer.methods", "'mlmc'", "twice"]),
@@ -202,7 +204,7 @@ class TestMask:
 class TestRedshiftFile:
     def overlay(self, folder: Path, text: str) -> dict:
         (folder / "nz.txt").write_text(text)
-        return {"kind": "file", "path": str(folder / "nz.txt")}
+        return FILE | {"path": str(folder / "nz.txt")}
 
     def check(self, config, folder, text):
         config["simulate"]["survey"]["redshifts"] = self.overlay(folder, text)
@@ -228,7 +230,7 @@ class TestRedshiftFile:
         assert word in str(caught.value)
 
     def test_missing(self, config):
-        config["simulate"]["survey"]["redshifts"] = {"kind": "file", "path": "no.txt"}
+        config["simulate"]["survey"]["redshifts"] = FILE | {"path": "no.txt"}
         assert "'no.txt'" in problem(config, {})
 
 

@@ -10,14 +10,8 @@ from mflens.simulate.bandpowers import average_bands, measure_band_powers
 from mflens.simulate.lightcone import LightCone, Mesh
 from mflens.simulate.matching import whiten
 from mflens.simulate.randomness import BaseMeasure
-from mflens.simulate.survey import Survey, footprint, source_distributions
 from mflens.simulate.tiers import make_tier, tier_class
 from mflens.theory.kernels import Shells
-
-SMAIL = {
-    "kind": "smail", "z_0": 0.64, "alpha": 2.0, "beta": 1.5, "sigma_z": 0.05, "z_max": 1.5,
-    "edges": [0.0, 0.7, 1.5],
-}  # fmt: skip
 
 
 def test_harmonics_are_a_prefix_of_those_with_higher_ell_max():
@@ -116,48 +110,6 @@ def test_projection_of_a_constant_slope_and_of_a_plane_wave():
         expected = (-1) ** (ell // 2) * np.sqrt(4 * np.pi * (2 * ell + 1)) * kernel[ell]
         np.testing.assert_allclose(alm[:, ell].real, expected, rtol=0.02, atol=2e-4)
     assert np.abs(alm[:, 1]).max() < 1e-3
-
-
-def test_footprints(tmp_path):
-    octant = footprint("octant", 8)
-    # the ring on the equator belongs to neither hemisphere
-    assert octant.size == (768 - 32) // 8
-    theta, phi = healpy.pix2ang(8, octant, nest=True)
-    assert theta.max() < np.pi / 2 and phi.max() < np.pi / 2
-    assert np.array_equal(footprint("full", 8), np.arange(768))
-    mask = np.zeros(768)
-    mask[:100] = 1
-    healpy.write_map(str(tmp_path / "mask.fits"), mask, nest=True, dtype=float)
-    assert footprint(str(tmp_path / "mask.fits"), 8).tolist() == list(range(100))
-    with pytest.raises(ConfigError, match="nside 8"):
-        footprint(str(tmp_path / "mask.fits"), 16)
-
-
-def test_sources_from_smail_and_from_a_file(tmp_path):
-    z, bins = source_distributions(SMAIL)
-    np.testing.assert_allclose(np.trapezoid(bins, z, axis=1), 1)
-    assert (z * bins).sum(axis=1)[0] < (z * bins).sum(axis=1)[1]
-    np.savetxt(tmp_path / "nz.txt", np.column_stack([z, 3 * bins.T]))
-    z_file, bins_file = source_distributions({"kind": "file", "path": str(tmp_path / "nz.txt")})
-    np.testing.assert_allclose(bins_file, bins, rtol=1e-9)
-    with pytest.raises(ConfigError, match="no sources"):
-        source_distributions({**SMAIL, "edges": [0.0, 0.7, 8.0, 9.0]})
-    assert z_file.size == z.size
-
-
-def test_noise_belongs_to_the_draw_and_not_to_the_tier():
-    z, bins = source_distributions(SMAIL)
-    one, other = (
-        Survey(z, bins, np.array([5.0, 10.0]), 0.26, pixel, 16)
-        for pixel in (np.arange(100), np.arange(50, 150))
-    )
-    noise = one.noise(BaseMeasure(9))
-    np.testing.assert_array_equal(noise, one.noise(BaseMeasure(9)))
-    np.testing.assert_array_equal(noise[:, :, 50:], other.noise(BaseMeasure(9))[:, :, :50])
-    np.testing.assert_allclose(noise.std(axis=(1, 2)), one.noise_sd, rtol=0.2)
-    # sigma_e / sqrt(galaxies in a pixel)
-    area = healpy.nside2pixarea(16, degrees=True) * 3600
-    np.testing.assert_allclose(one.noise_sd, 0.26 / np.sqrt(np.array([5.0, 10.0]) * area))
 
 
 def test_band_powers_see_e_and_b():

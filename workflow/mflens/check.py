@@ -4,22 +4,23 @@ The Snakefile runs this, so nothing heavy is imported unless the config needs it
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
-from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 from mflens.errors import ConfigError
+from mflens.problems import is_normal as _is_normal
+from mflens.problems import line as _line
+from mflens.problems import not_increasing as _not_increasing
+from mflens.problems import reach as _reach
+from mflens.problems import repeated as _repeated
 from mflens.schema import check_schema
+from mflens.simulate.survey_check import check_mask, check_nuisances, check_survey
 from mflens.tasks.check import check_tasks
 
 Config = Mapping[str, Any]
 
 BUILT_IN_TIERS = ("lognormal", "lpt", "particle_mesh")
-LIGHT_SPEED_OVER_100 = 2997.92458  # c / (100 km/s/Mpc) in Mpc
-OMEGA_M_FLOOR = 0.05
-N_SIGMA = 4.0  # how far from its mean a normal prior is taken to reach
 
 
 def check_config(config: Config) -> None:
@@ -138,61 +139,6 @@ def check_resolution(config: Config) -> Iterator[str]:
         )
 
 
-def check_survey(config: Config) -> Iterator[str]:
-    """Check that sources lie within the shells and that every bin has its galaxies."""
-    survey = config["simulate"]["survey"]
-    options, key = survey["redshifts"], "simulate.survey.redshifts"
-    if options["kind"] == "smail":
-        edges = options["edges"]
-        yield from _not_increasing(f"{key}.edges", edges)
-        if edges[-1] > options["z_max"]:
-            yield (
-                f"{key}.edges: the last edge {edges[-1]} is beyond z_max = {options['z_max']}; "
-                "lower it or raise z_max."
-            )
-        n_bins, deepest, source = len(edges) - 1, options["z_max"], f"{key}.z_max"
-    else:
-        n_bins, deepest = _read_redshifts(f"{key}.path", options["path"])
-        source = f"{key}.path"
-    galaxies = survey["n_gal_arcmin2"]
-    if len(galaxies) != n_bins:
-        yield (
-            f"simulate.survey.n_gal_arcmin2: {galaxies} has {len(galaxies)} entries for {n_bins} "
-            "tomographic bins; give one number for each bin."
-        )
-    yield from _beyond_shells(config, source, deepest)
-
-
-def check_mask(config: Config) -> Iterator[str]:
-    """Check that a mask file has the resolution of the maps and some sky in it."""
-    mask, nside = config["simulate"]["survey"]["mask"], config["simulate"]["nside"]
-    if mask in ("octant", "full"):
-        return
-    key = "simulate.survey.mask"
-    if not Path(mask).is_file():
-        yield f"{key}: there is no file '{mask}'; give octant, full or the path of a FITS mask."
-        return
-    import healpy
-    import numpy as np
-
-    try:
-        values = healpy.read_map(mask, dtype=float)
-    except Exception as error:  # healpy and astropy raise many kinds
-        yield f"{key}: '{mask}' is no HEALPix FITS map ({_line(error)}); give another file."
-        return
-    found = healpy.get_nside(values)
-    if found != nside:
-        yield (
-            f"{key}: '{mask}' has nside {found} but simulate.nside = {nside}; "
-            "regrade the mask or change nside."
-        )
-    if not np.all((values >= 0) & (values <= 1)):
-        bad = values[~((values >= 0) & (values <= 1))][0]
-        yield f"{key}: '{mask}' holds {bad}; give a mask with values from 0 to 1."
-    elif not np.any(values >= 0.5):
-        yield f"{key}: '{mask}' has no pixel of at least 0.5; give a mask with some sky in it."
-
-
 def check_methods(config: Config) -> Iterator[str]:
     """Check that enough sims are made for all methods, folds and figures."""
     infer, sims = config["infer"], config["simulate"]["sims"]
@@ -237,60 +183,13 @@ CHECKS: tuple[Callable[[Config], Iterator[str]], ...] = (
     check_ladder,
     check_sims,
     check_resolution,
+    check_nuisances,
     check_survey,
     check_mask,
     check_methods,
     check_benchmarks,
     check_tasks,
 )
-
-
-def comoving_distance(z: float, Omega_m: float) -> float:
-    """Return the comoving distance in Mpc/h to redshift z in flat LCDM without radiation."""
-    import numpy as np
-
-    grid = np.linspace(0.0, z, 2049)
-    expansion = np.sqrt(Omega_m * (1 + grid) ** 3 + 1 - Omega_m)
-    return LIGHT_SPEED_OVER_100 * float(np.trapezoid(1 / expansion, grid))
-
-
-def _beyond_shells(config: Config, key: str, z: float) -> Iterator[str]:
-    shells = config["theory"]["shells"]
-    end = shells["n_shells"] * shells["thickness_mpc_h"]
-    lowest = min(max(_reach(config["theory"]["parameters"]["Omega_m"])[0], OMEGA_M_FLOOR), 1.0)
-    distance = comoving_distance(z, lowest)
-    if distance > end:
-        needed = math.ceil(distance / shells["thickness_mpc_h"])
-        yield (
-            f"{key}: sources reach z = {z:g}, {distance:.0f} Mpc/h away at Omega_m = {lowest:g}, "
-            f"but the shells end at {end:g} Mpc/h; set theory.shells.n_shells to {needed} or "
-            "lower the redshift."
-        )
-
-
-def _read_redshifts(key: str, path: str) -> tuple[int, float]:
-    """Return the number of bins and the highest redshift with sources of a redshift file."""
-    import numpy as np
-
-    if not Path(path).is_file():
-        raise ConfigError(f"{key}: there is no file '{path}'; give the path of a redshift table.")
-    try:
-        table = np.loadtxt(path, ndmin=2)
-    except (ValueError, OSError) as error:
-        raise ConfigError(
-            f"{key}: '{path}' is no table of numbers ({_line(error)}); give columns z, n_1, ..."
-        ) from error
-    if table.shape[0] < 2 or table.shape[1] < 2:
-        raise ConfigError(
-            f"{key}: '{path}' has {table.shape[0]} rows and {table.shape[1]} columns; give a "
-            "column z and one n(z) for each bin, over several rows."
-        )
-    z, bins = table[:, 0], table[:, 1:]
-    if not (np.all(np.isfinite(table)) and np.all(np.diff(z) > 0) and z[0] >= 0):
-        raise ConfigError(f"{key}: the first column of '{path}' must be redshifts that increase.")
-    if np.any(bins < 0) or np.any(bins.sum(axis=0) <= 0):
-        raise ConfigError(f"{key}: '{path}' has a bin with negative or no sources; mend the table.")
-    return bins.shape[1], float(z[bins.any(axis=1)].max())
 
 
 def _class_problem(key: str, path: str) -> Iterator[str]:
@@ -304,33 +203,3 @@ def _class_problem(key: str, path: str) -> Iterator[str]:
         return
     if not hasattr(found, "density_shells"):
         yield f"{key}: '{path}' has no method density_shells; {remedy}"
-
-
-def _reach(entry: Any) -> tuple[float, float]:
-    """Return the range of values that a parameter may take."""
-    if not isinstance(entry, Mapping):
-        return entry, entry
-    if entry["prior"] == "uniform":
-        return entry["min"], entry["max"]
-    return entry["mean"] - N_SIGMA * entry["sd"], entry["mean"] + N_SIGMA * entry["sd"]
-
-
-def _is_normal(entry: Any) -> bool:
-    return isinstance(entry, Mapping) and entry["prior"] == "normal"
-
-
-def _repeated(key: str, values: Sequence[Any]) -> Iterator[str]:
-    for value in values:
-        if values.count(value) > 1:
-            yield f"{key}: {value!r} stands in {list(values)} more than once; remove the repeats."
-
-
-def _not_increasing(key: str, edges: Sequence[float]) -> Iterator[str]:
-    for low, high in pairwise(edges):
-        if low >= high:
-            yield f"{key}: {list(edges)} does not increase from {low} to {high}; sort the edges."
-
-
-def _line(error: Exception) -> str:
-    """Return an error of another library as a short line without a final stop."""
-    return " ".join(str(error).split())[:160].rstrip(".") or type(error).__name__

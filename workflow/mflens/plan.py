@@ -55,6 +55,15 @@ def runs(methods: Sequence[str], n_high: Sequence[int]) -> list[tuple[str, int]]
     return [(m, n) for m in methods for n in ([0] if m in WITHOUT_HIGH else sorted(n_high))]
 
 
+def inferred(parameters: Mapping[str, Any], nuisances: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parameters that inference sees: those of the cosmology and inferred nuisances.
+
+    All other nuisances with a prior are marginalised: they vary from sim to sim, unseen.
+    """
+    seen = {k: v for k, v in nuisances.items() if isinstance(v, Mapping) and v["infer"]}
+    return {**parameters, **seen}
+
+
 class Plan:
     """The plan of one config, in the terms of Snakemake rules.
 
@@ -73,6 +82,8 @@ class Plan:
         self.splits = splits(self.ladder)
         self.sims = {split: n_sims(split, self.simulate) for split in self.splits}
         self.runs = runs(config["infer"]["methods"], config["infer"]["n_high"])
+        self.nuisances = self.simulate["survey"]["nuisances"]
+        self.inferred = inferred(config["theory"]["parameters"], self.nuisances)
 
     @property
     def sizes(self) -> list[list[Any]]:

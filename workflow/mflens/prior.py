@@ -13,7 +13,11 @@ LATEX = {
     "n_s": r"n_\mathrm{s}",
     "Omega_b": r"\Omega_\mathrm{b}",
     "m_nu": r"\Sigma m_\nu",
+    "A_IA": r"A_\mathrm{IA}",
+    "eta_IA": r"\eta_\mathrm{IA}",
 }
+# one of each for every tomographic bin: delta_z_1, ...
+PER_BIN = {"delta_z": r"\Delta z", "stretch": "s"}
 GREEK = {"alpha", "beta", "gamma", "mu", "sigma", "theta"}
 
 
@@ -26,7 +30,7 @@ class Prior:
     Parameters
     ----------
     parameters
-        The config's `theory.parameters`: name to a number (fixed), to
+        The config's `theory.parameters` or nuisances: name to a number (fixed), to
         `{prior: uniform, min, max}` or to `{prior: normal, mean, sd}` (free).
     """
 
@@ -75,6 +79,9 @@ class Prior:
 
 def _symbol(name: str) -> str:
     """Return a parameter's name as a symbol: a letter, Greek where it is one, and an index."""
+    for prefix, symbol in PER_BIN.items():
+        if name.startswith(f"{prefix}_"):
+            return f"{symbol}_{{{name[len(prefix) + 1 :]}}}"
     stem, _, index = name.partition("_")
     letter = f"\\{stem}" if stem in GREEK else stem
     return f"{letter}_{{{index}}}" if index else letter

@@ -9,7 +9,7 @@ rule pretrain_compressor:
         history=f"{RESULTS}/pretrain_compressor/history.csv",
     params:
         code("pretrain_compressor"),
-        parameters=config["theory"]["parameters"],
+        parameters=PLAN.inferred,
         ladder=LADDER,
         network=config["compress"]["network"],
         flow=config["infer"]["flow"],

@@ -10,7 +10,7 @@ rule finetune_compressor:
         history=f"{RESULTS}/finetune_compressor/{{method}}/{{n_high}}.csv",
     params:
         code("finetune_compressor"),
-        parameters=config["theory"]["parameters"],
+        parameters=PLAN.inferred,
         ladder=LADDER,
         training=config["infer"]["training"],
         correction=config["infer"]["correction"],
@@ -43,7 +43,7 @@ rule sample_posterior:
     params:
         code("sample_posterior"),
         runs=PLAN.runs,
-        parameters=config["theory"]["parameters"],
+        parameters=PLAN.inferred,
         n_samples=config["evaluate"]["n_samples"],
         n_chains=config["evaluate"]["n_chains"],
         seed=config["seed"],

@@ -102,7 +102,7 @@ rule plot_training:
     params:
         code("plot_training"),
         runs=PLAN.runs,
-        parameters=config["theory"]["parameters"],
+        parameters=PLAN.inferred,
     conda:
         "../../envs/mflens.yaml"
     log:
@@ -128,7 +128,7 @@ rule plot_posteriors:
         ),
     params:
         code("plot_posteriors"),
-        parameters=config["theory"]["parameters"],
+        parameters=PLAN.inferred,
         triangle_sims=config["report"]["triangle_sims"],
     conda:
         "../../envs/mflens.yaml"
@@ -155,7 +155,7 @@ rule plot_calibration:
         ),
     params:
         code("plot_calibration"),
-        parameters=config["theory"]["parameters"],
+        parameters=PLAN.inferred,
     conda:
         "../../envs/mflens.yaml"
     log:

@@ -10,6 +10,7 @@ rule simulate_maps:
     params:
         code("simulate_maps"),
         parameters=config["theory"]["parameters"],
+        inferred=PLAN.inferred,
         shells=config["theory"]["shells"],
         simulate=PLAN.tier_options,
         threads=config["simulate"]["threads"],

@@ -6,6 +6,7 @@ rule draw_parameters:
     params:
         code("draw_parameters"),
         parameters=config["theory"]["parameters"],
+        nuisances=PLAN.nuisances,
         sizes=PLAN.sizes,
         seed=config["seed"],
     conda:

@@ -2,8 +2,8 @@
 
 import logging
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -49,12 +49,15 @@ class Sim:
         Makes or returns its cosmology.
     matching
         Phases from the mesh; None to draw them afresh.
+    nuisances
+        Nuisance parameters by name, the same on all tiers.
     """
 
     sim: int
     seed: int
     cosmology: Callable[[], Cosmology]
     matching: Matching | None
+    nuisances: Mapping[str, float] = field(default_factory=dict)
 
 
 def make_draw(sim: Sim, cosmology: Cosmology, sky: Sky, lightcone: LightCone | None) -> Draw:
@@ -114,13 +117,14 @@ def simulate_chunk(
     for number, sim in enumerate(sims):
         cosmology = sim.cosmology()
         draw = make_draw(sim, cosmology, sky, lightcone)
-        if cosmology.parameters != parameters:
-            parameters = dict(cosmology.parameters)
+        if {**cosmology.parameters, **sim.nuisances} != parameters:
+            parameters = {**cosmology.parameters, **sim.nuisances}
             windows = lensing.shell_windows(sky.shells, cosmology.background, parameters["h"])
-            response = survey.response(windows, cosmology.background, parameters)
-        kappa = lensing.convergence(tier.density_shells(cosmology, draw), response)
+            rows = survey.projections(windows, cosmology.background, parameters)
+        fields = lensing.convergence(tier.density_shells(cosmology, draw), rows)
+        kappa, overdensity = fields[: survey.n_bins], fields[survey.n_bins :]
         shear = lensing.shear(kappa, sky.ell_max, survey.pixel_ring)
-        maps[number] = survey.observe(shear, draw.base, parameters)
+        maps[number] = survey.observe(shear, draw.base, parameters, overdensity)
         if number < n_convergence:
             kept.append(kappa.astype(np.float32))
         if sim.matching is not None and draw.used_harmonics:

@@ -9,7 +9,7 @@ from functools import cache
 
 import numpy as np
 
-PURPOSES = ("harmonics", "mesh", "fill", "noise")
+PURPOSES = ("harmonics", "mesh", "fill", "noise", "counts")
 
 
 @dataclass(frozen=True)

@@ -3,20 +3,18 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import glass
 import numpy as np
 
-from mflens.errors import ConfigError
-from mflens.simulate import lensing
+from mflens.simulate import intrinsic, lensing
+from mflens.simulate.counts import poisson_quantile
+from mflens.simulate.footprint import observed_fraction
 from mflens.simulate.randomness import BaseMeasure
+from mflens.simulate.redshifts import move_distribution, source_distributions
 
 if TYPE_CHECKING:
     from cosmology.compat.camb import Cosmology as Background
-
-Z_STEP = 0.005
 
 
 @dataclass(frozen=True)
@@ -32,19 +30,28 @@ class Survey:
     n_gal
         Galaxies per square arcminute, shape (n_bins,).
     sigma_e
-        Ellipticity dispersion per component.
+        Ellipticity dispersion per component, one number or shape (n_bins,).
     pixel
         Footprint: NESTED pixel numbers, ascending, shape (n_pix,).
     nside
         HEALPix resolution.
+    coverage
+        Observed fraction of the footprint's pixels, shape (n_pix,), or one number.
+    poisson
+        Whether the galaxies in a pixel are a Poisson number instead of their mean.
+    source_bias
+        Linear bias with which the galaxies trace the density; 0 for none, needs `poisson`.
     """
 
     z: np.ndarray
     n_of_z: np.ndarray
     n_gal: np.ndarray
-    sigma_e: float
+    sigma_e: float | np.ndarray
     pixel: np.ndarray
     nside: int
+    coverage: float | np.ndarray = 1.0
+    poisson: bool = False
+    source_bias: float = 0.0
 
     @property
     def n_bins(self) -> int:
@@ -60,47 +67,129 @@ class Survey:
 
     @property
     def noise_sd(self) -> np.ndarray:
-        """Standard deviation of the mean ellipticity per pixel and component, shape (n_bins,)."""
-        area = 4 * np.pi * (180 / np.pi * 60) ** 2 / (12 * self.nside**2)
-        return self.sigma_e / np.sqrt(self.n_gal * area)
+        """Standard deviation of the mean ellipticity per component, shape (n_bins,).
+
+        That of a pixel observed in full, with the mean number of galaxies.
+        """
+        return self.sigma_e / np.sqrt(self.n_gal * self._pixel_area)
+
+    @property
+    def _pixel_area(self) -> float:
+        """Area of a pixel in square arcminutes."""
+        return 4 * np.pi * (180 / np.pi * 60) ** 2 / (12 * self.nside**2)
+
+    def shell_weights(
+        self, windows: Sequence[Any], parameters: Mapping[str, float] | None = None
+    ) -> np.ndarray:
+        """Return the share of each bin's sources in each shell, shape (n_bins, n_shells).
+
+        `parameters` may hold the nuisances `delta_z_1`, `stretch_1`, ...
+        """
+        known = parameters or {}
+        shares = []
+        for b, n in enumerate(self.n_of_z, start=1):
+            shift, stretch = known.get(f"delta_z_{b}", 0.0), known.get(f"stretch_{b}", 1.0)
+            z, moved = move_distribution(self.z, n, shift, stretch)
+            shares.append(lensing.source_shares(z, moved[None], windows)[0])
+        return np.stack(shares)
 
     def response(
         self, windows: Sequence[Any], background: "Background", parameters: Mapping[str, float]
     ) -> np.ndarray:
-        """Return what a unit density contrast of each shell adds to each bin's convergence.
+        """Return the matrix R of kappa = R @ density contrast, shape (n_bins, n_shells).
 
         Parameters
         ----------
         windows
-            Radial windows of the shells (`lensing.shell_windows`).
+            Radial windows of the shells.
         background
-            Distances, for GLASS.
+            Distances and density parameters.
         parameters
-            All parameters of the sim by name, nuisances included.
-
-        Returns
-        -------
-        array
-            Shape (n_bins, n_shells).
+            All parameters by name: cosmology and nuisances.
         """
-        shares = lensing.source_shares(self.z, self.n_of_z, windows)
-        return lensing.response(shares, windows, background)
+        shares = self.shell_weights(windows, parameters)
+        matrix = lensing.response(shares, windows, background)
+        if "A_IA" in parameters:
+            matrix = matrix + intrinsic.response(shares, windows, background, parameters)
+        return matrix
+
+    def projections(
+        self, windows: Sequence[Any], background: "Background", parameters: Mapping[str, float]
+    ) -> np.ndarray:
+        """Return the rows of `response` and, with clustered sources, the shares of all bins.
+
+        The first n_bins projections of the shells are the convergence, the others the density
+        contrast of the sources (for `observe`); shape (n_bins or 2 n_bins, n_shells).
+        """
+        matrix = self.response(windows, background, parameters)
+        if self.source_bias == 0:
+            return matrix
+        return np.concatenate([matrix, self.shell_weights(windows, parameters)])
 
     def observe(
-        self, shear: np.ndarray, base: BaseMeasure, parameters: Mapping[str, float]
+        self,
+        shear: np.ndarray,
+        base: BaseMeasure,
+        parameters: Mapping[str, float],
+        overdensity: np.ndarray | None = None,
     ) -> np.ndarray:
-        """Return the observed shear, shape (n_bins, 2, n_pix): with the noise of a draw."""
-        return shear + self.noise(base)
+        """Return the observed shear: (1 + m) shear + shape noise, shape (n_bins, 2, n_pix).
 
-    def noise(self, base: BaseMeasure) -> np.ndarray:
-        """Return shape noise, shape (n_bins, 2, n_pix): the same for all tiers of a draw."""
-        sd = self.noise_sd[:, None, None]
+        Parameters
+        ----------
+        shear
+            Shear in the footprint, shape (n_bins, 2, n_pix).
+        base
+            The random numbers.
+        parameters
+            All parameters by name; `m_1`, `m_2`, ... are multiplicative biases.
+        overdensity
+            Density contrast of the sources on the whole sky, shape (n_bins, 12 nside^2), RING.
+        """
+        bias = np.array([parameters.get(f"m_{b}", 0.0) for b in range(1, self.n_bins + 1)])
+        galaxies = self.galaxies(base, overdensity)
+        observed = (1 + bias)[:, None, None] * shear + self.noise(base, galaxies)
+        # ASSUME a pixel without galaxies holds zero, as in maps made of catalogues
+        observed[np.broadcast_to((galaxies == 0)[:, None], observed.shape)] = 0.0
+        return observed
+
+    def galaxies(self, base: BaseMeasure, overdensity: np.ndarray | None = None) -> np.ndarray:
+        """Return the number of galaxies in every pixel, shape (n_bins, n_pix).
+
+        Notes
+        -----
+        Counts are the Poisson quantiles of uniform numbers with a stream of their own, so two
+        tiers of a draw whose densities differ a little have counts that differ a little.
+
+        ASSUME galaxies trace the density of their bin with a constant linear bias, with none where
+        that is below -1 / bias, and the shear of a pixel stays that of the bin's n(z): sources do
+        not weight the line of sight within a pixel (no source-lens clustering).
+        """
+        mean = (self.n_gal * self._pixel_area)[:, None] * np.broadcast_to(
+            self.coverage, self.pixel.shape
+        )
+        if not self.poisson:
+            return mean
+        if overdensity is not None and len(overdensity):
+            mean = mean * np.maximum(1 + self.source_bias * overdensity[:, self.pixel_ring], 0)
+        sky = 12 * self.nside**2
+        uniform = [base.rng("counts", b).random(sky)[self.pixel] for b in range(self.n_bins)]
+        return poisson_quantile(np.stack(uniform), mean)
+
+    def noise(self, base: BaseMeasure, galaxies: np.ndarray | None = None) -> np.ndarray:
+        """Return shape noise, shape (n_bins, 2, n_pix): the same for all tiers of a draw.
+
+        `galaxies` is the number in each pixel (`galaxies`), by default the mean; where it is 0 the
+        noise is that of one galaxy.
+        """
+        counts = self.galaxies(base) if galaxies is None else galaxies
+        sd = np.reshape(self.sigma_e, (-1, 1)) / np.sqrt(np.where(counts > 0, counts, 1.0))
         # drawn for the whole sky so that another footprint keeps the noise of shared pixels
         draws = [
             base.rng("noise", b).standard_normal((2, 12 * self.nside**2), dtype=np.float32)
             for b in range(self.n_bins)
         ]
-        return sd * np.stack(draws)[:, :, self.pixel]
+        return sd[:, None] * np.stack(draws)[:, :, self.pixel]
 
 
 def make_survey(options: Mapping[str, Any], nside: int) -> Survey:
@@ -112,68 +201,18 @@ def make_survey(options: Mapping[str, Any], nside: int) -> Survey:
         If the mask or the redshift file does not fit.
     """
     z, n_of_z = source_distributions(options["redshifts"])
+    fraction = observed_fraction(options["mask"], nside)
+    # ASSUME pixels observed in a smaller part than min_coverage are dropped, others hold the mean
+    # shear of the whole pixel with the noise of the observed part
+    pixel = np.flatnonzero(fraction >= options["min_coverage"])
     return Survey(
         z=z,
         n_of_z=n_of_z,
         n_gal=np.asarray(options["n_gal_arcmin2"], dtype=float),
-        sigma_e=options["sigma_e"],
-        pixel=footprint(options["mask"], nside),
+        sigma_e=np.asarray(options["sigma_e"], dtype=float),
+        pixel=pixel,
         nside=nside,
+        coverage=fraction[pixel],
+        poisson=options["noise"] == "poisson",
+        source_bias=options["source_bias"],
     )
-
-
-def source_distributions(options: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
-    """Return redshifts (n_z,) and the sources' normalised distributions (n_bins, n_z).
-
-    Parameters
-    ----------
-    options
-        `kind: smail` with `z_0, alpha, beta, sigma_z, z_max, edges`: a Smail distribution cut into
-        bins of Gaussian photometric redshifts (scatter sigma_z (1 + z)); or `kind: file` with
-        `path`: an ASCII table of z and one column a bin.
-    """
-    if options["kind"] == "file":
-        table = np.loadtxt(options["path"], ndmin=2)
-        z, bins = table[:, 0], table[:, 1:].T
-    else:
-        z = np.arange(0.0, options["z_max"] + Z_STEP / 2, Z_STEP)
-        mode = options["z_0"] * (options["alpha"] / options["beta"]) ** (1 / options["beta"])
-        total = glass.smail_nz(z, mode, options["alpha"], options["beta"])
-        edges = options["edges"]
-        pairs = list(zip(edges[:-1], edges[1:], strict=True))
-        bins = np.asarray(glass.tomo_nz_gausserr(z, total, options["sigma_z"], pairs))
-    norm = np.asarray(np.trapezoid(bins, z, axis=1))
-    if not np.all(norm > 0):
-        raise ConfigError(
-            f"simulate.survey.redshifts: bin {int(np.argmin(norm)) + 1} holds no sources; move "
-            "its edges or mend the file."
-        )
-    return z, bins / norm[:, None]
-
-
-def footprint(mask: str, nside: int) -> np.ndarray:
-    """Return the NESTED pixels of the footprint, ascending.
-
-    Parameters
-    ----------
-    mask
-        `octant` (0 < lon < 90 deg, lat > 0), `full`, or the path of a HEALPix FITS mask.
-    nside
-        Resolution of the maps, which the mask must have.
-    """
-    import healpy
-
-    pixel = np.arange(12 * nside**2)
-    if mask == "full":
-        return pixel
-    if mask == "octant":
-        theta, phi = healpy.pix2ang(nside, pixel, nest=True)
-        return pixel[(theta < np.pi / 2 - 1e-9) & (phi < np.pi / 2)]
-    values = healpy.read_map(Path(mask), nest=True, dtype=float)
-    if healpy.get_nside(values) != nside:
-        raise ConfigError(
-            f"simulate.survey.mask: '{mask}' has nside {healpy.get_nside(values)}, the maps have "
-            f"{nside}; regrade the mask or change simulate.nside."
-        )
-    # ASSUME a pixel counts when at least half of it is observed
-    return pixel[values >= 0.5]

@@ -1,0 +1,48 @@
+"""What the checks of the config share: ranges of priors, and problems that recur."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+N_SIGMA = 4.0  # how far from its mean a normal prior is taken to reach
+
+
+def reach(entry: Any) -> tuple[float, float]:
+    """Return the range of values that a parameter may take."""
+    if not isinstance(entry, Mapping):
+        return entry, entry
+    if entry["prior"] == "uniform":
+        return entry["min"], entry["max"]
+    return entry["mean"] - N_SIGMA * entry["sd"], entry["mean"] + N_SIGMA * entry["sd"]
+
+
+def is_normal(entry: Any) -> bool:
+    """Say whether an entry is a normal prior."""
+    return isinstance(entry, Mapping) and entry["prior"] == "normal"
+
+
+def empty_prior(key: str, entry: Any) -> Iterator[str]:
+    """Yield the problem of a prior without width."""
+    if isinstance(entry, Mapping) and entry["prior"] == "uniform" and entry["min"] >= entry["max"]:
+        yield f"{key}: min {entry['min']} is not below max {entry['max']}; swap or move them."
+    if is_normal(entry) and entry["sd"] <= 0:
+        yield f"{key}.sd: {entry['sd']} is not positive; give the standard deviation."
+
+
+def repeated(key: str, values: Sequence[Any]) -> Iterator[str]:
+    """Yield a problem for each entry that stands in a list more than once."""
+    for value in values:
+        if values.count(value) > 1:
+            yield f"{key}: {value!r} stands in {list(values)} more than once; remove the repeats."
+
+
+def not_increasing(key: str, edges: Sequence[float]) -> Iterator[str]:
+    """Yield a problem for each two neighbours that do not increase."""
+    for low, high in pairwise(edges):
+        if low >= high:
+            yield f"{key}: {list(edges)} does not increase from {low} to {high}; sort the edges."
+
+
+def line(error: Exception) -> str:
+    """Return an error of another library as a short line without a final stop."""
+    return " ".join(str(error).split())[:160].rstrip(".") or type(error).__name__

@@ -1,0 +1,151 @@
+"""Checks of the config's section `simulate.survey`, beyond its schema."""
+
+import math
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from mflens.errors import ConfigError
+from mflens.problems import empty_prior, not_increasing, reach
+
+Config = Mapping[str, Any]
+
+KEY = "simulate.survey"
+LIGHT_SPEED_OVER_100 = 2997.92458  # c / (100 km/s/Mpc) in Mpc
+OMEGA_M_FLOOR = 0.05
+PER_BIN = ("delta_z", "stretch", "m")
+ALIGNMENT = ("A_IA", "eta_IA", "z_pivot_IA")
+
+
+def check_survey(config: Config) -> Iterator[str]:
+    """Check that sources lie within the shells and that every bin has its galaxies and shapes."""
+    survey = config["simulate"]["survey"]
+    problems = list(_check_formula(survey["redshifts"]))
+    yield from problems
+    if problems:
+        return
+    try:
+        n_bins, deepest, source = _sources(survey["redshifts"])
+    except ConfigError as error:
+        yield str(error)
+        return
+    per_bin = {name: survey[name] for name in ("n_gal_arcmin2", "sigma_e")}
+    for name, values in per_bin.items():
+        if isinstance(values, list) and len(values) != n_bins:
+            yield (
+                f"{KEY}.{name}: {values} has {len(values)} entries for {n_bins} tomographic bins; "
+                "give one number for each bin."
+            )
+    if survey["source_bias"] and survey["noise"] != "poisson":
+        yield (
+            f"{KEY}.source_bias: {survey['source_bias']} needs galaxy counts, but {KEY}.noise is "
+            f"{survey['noise']}; set noise to poisson or source_bias to 0."
+        )
+    yield from _beyond_shells(config, source, deepest)
+
+
+def check_nuisances(config: Config) -> Iterator[str]:
+    """Check that nuisances have known names, priors with a width and possible values."""
+    survey = config["simulate"]["survey"]
+    nuisances = survey["nuisances"]
+    n_bins = len(survey["n_gal_arcmin2"])
+    known = [f"{name}_{b}" for name in PER_BIN for b in range(1, n_bins + 1)] + list(ALIGNMENT)
+    for name, entry in nuisances.items():
+        key = f"{KEY}.nuisances.{name}"
+        if name not in known:
+            yield f"{key}: unknown nuisance with {n_bins} bins; choose from {', '.join(known)}."
+        yield from empty_prior(key, entry)
+        floor = {"stretch": 0.0, "m": -1.0}.get(re.sub(r"_\d+$", "", name))
+        if floor is not None and reach(entry)[0] <= floor:
+            yield f"{key}: it may reach {reach(entry)[0]:g}, not above {floor:g}; narrow the prior."
+    if isinstance(nuisances.get("z_pivot_IA"), Mapping):
+        yield f"{KEY}.nuisances.z_pivot_IA: the pivot redshift has no prior; give a number."
+    if "eta_IA" in nuisances and not {"A_IA", "z_pivot_IA"} <= nuisances.keys():
+        yield (
+            f"{KEY}.nuisances.eta_IA: a power law needs an amplitude and a pivot; give A_IA and "
+            "z_pivot_IA too."
+        )
+
+
+def check_mask(config: Config) -> Iterator[str]:
+    """Check that a mask has the resolution of the maps and some sky in it."""
+    mask, nside = config["simulate"]["survey"]["mask"], config["simulate"]["nside"]
+    if mask in ("octant", "full"):
+        return
+    from mflens.simulate.footprint import observed_fraction
+
+    try:
+        fraction = observed_fraction(mask, nside)
+    except ConfigError as error:
+        yield str(error)
+        return
+    threshold = config["simulate"]["survey"]["min_coverage"]
+    if not (fraction >= threshold).any():
+        yield (
+            f"{KEY}.mask: {mask!r} has no pixel of at least {KEY}.min_coverage = {threshold} at "
+            f"nside {nside}; give a mask with some sky in it."
+        )
+
+
+def comoving_distance(z: float, Omega_m: float) -> float:
+    """Return the comoving distance in Mpc/h to redshift z in flat LCDM without radiation."""
+    import numpy as np
+
+    grid = np.linspace(0.0, z, 2049)
+    expansion = np.sqrt(Omega_m * (1 + grid) ** 3 + 1 - Omega_m)
+    return LIGHT_SPEED_OVER_100 * float(np.trapezoid(1 / expansion, grid))
+
+
+def _check_formula(options: Mapping[str, Any]) -> Iterator[str]:
+    """Check the bins of source distributions given by formula."""
+    key = f"{KEY}.redshifts"
+    if options["kind"] == "smail":
+        edges = options["edges"]
+        yield from not_increasing(f"{key}.edges", edges)
+        if edges[-1] > options["z_max"]:
+            yield (
+                f"{key}.edges: the last edge {edges[-1]} is beyond z_max = {options['z_max']}; "
+                "lower it or raise z_max."
+            )
+    elif options["kind"] == "gaussian":
+        mean, sd = options["mean"], options["sd"]
+        yield from not_increasing(f"{key}.mean", mean)
+        if len(sd) != len(mean):
+            yield f"{key}.sd: {sd} has {len(sd)} entries for {len(mean)} bins; give one for each."
+        if mean[-1] > options["z_max"]:
+            yield (
+                f"{key}.mean: the last bin at {mean[-1]} is beyond z_max = {options['z_max']}; "
+                "lower it or raise z_max."
+            )
+
+
+def _sources(options: Mapping[str, Any]) -> tuple[int, float, str]:
+    """Return the number of bins, the highest redshift with sources and the key that sets it."""
+    key = f"{KEY}.redshifts"
+    if options["kind"] == "smail":
+        return len(options["edges"]) - 1, options["z_max"], f"{key}.z_max"
+    if options["kind"] == "gaussian":
+        return len(options["mean"]), options["z_max"], f"{key}.z_max"
+    from mflens.simulate.redshift_files import read_redshifts
+
+    z, bins = read_redshifts(options)
+    return len(bins), float(z[bins.any(axis=0)].max()), f"{key}.path"
+
+
+def _beyond_shells(config: Config, key: str, z: float) -> Iterator[str]:
+    """Check that the shells reach the deepest source at the prior's lowest matter density."""
+    nuisances = config["simulate"]["survey"]["nuisances"]
+    shifts = [reach(entry)[1] for name, entry in nuisances.items() if name.startswith("delta_z_")]
+    widths = [reach(entry)[1] for name, entry in nuisances.items() if name.startswith("stretch_")]
+    z = z * max([1.0, *widths]) + max([0.0, *shifts])
+    shells = config["theory"]["shells"]
+    end = shells["n_shells"] * shells["thickness_mpc_h"]
+    lowest = min(max(reach(config["theory"]["parameters"]["Omega_m"])[0], OMEGA_M_FLOOR), 1.0)
+    distance = comoving_distance(z, lowest)
+    if distance > end:
+        needed = math.ceil(distance / shells["thickness_mpc_h"])
+        yield (
+            f"{key}: sources reach z = {z:g}, {distance:.0f} Mpc/h away at Omega_m = {lowest:g}, "
+            f"but the shells end at {end:g} Mpc/h; set theory.shells.n_shells to {needed} or "
+            "lower the redshift."
+        )
