@@ -23,7 +23,8 @@ SURVEY = {
         "kind": "smail", "z_0": 0.64, "alpha": 2.0, "beta": 1.5, "sigma_z": 0.05, "z_max": 1.5,
         "edges": [0.0, 0.5, 0.9, 1.5],
     },
-    "n_gal_arcmin2": [5.0, 5.0, 5.0], "sigma_e": 0.26, "mask": "octant",
+    "n_gal_arcmin2": [5.0, 5.0, 5.0], "sigma_e": 0.26, "noise": "gaussian", "source_bias": 0.0,
+    "mask": "octant", "min_coverage": 0.5,
 }  # fmt: skip
 
 
