@@ -15,6 +15,7 @@ from mflens.simulate.lightcone import Mesh
 from mflens.simulate.survey import make_survey
 from mflens.simulate.tiers import Sky, make_tier
 from mflens.theory.cosmology import Cosmology, make_geometry
+from mflens.theory.design import are_paired
 from mflens.theory.kernels import Shells
 
 
@@ -63,9 +64,10 @@ def main(
     missing = set(chosen["cosmology"]) - set(row)
     if missing:
         raise DataError(f"{spectra} lacks cosmology {min(missing)}; delete it and run again.")
+    files = chosen.get(f"file_{tier}", [""] * len(chosen))
     sims = [
-        Sim(s.sim, s.seed, lambda i=row[s.cosmology]: cosmology(i), matching(row[s.cosmology]))
-        for s in chosen.itertuples()
+        Sim(s.sim, s.seed, lambda i=row[s.cosmology]: cosmology(i), matching(row[s.cosmology]), f)
+        for s, f in zip(chosen.itertuples(), files, strict=True)
     ]
     made = make_tier(tier, simulate["tiers"].get(tier, {}), sky)
     arrays = simulate_chunk(sims, made, survey, sky, n_convergence)
@@ -79,6 +81,7 @@ def main(
         "ordering": "nested", "unit": "dimensionless", "component": ["gamma_1", "gamma_2"],
         "polarisation": "COSMO", "parameters": prior.names, "threads": threads,
         "footprint": simulate["survey"]["mask"], "noise_sd": survey.noise_sd,
+        "paired": are_paired(chosen),
         "tier_options": json.dumps(simulate["tiers"].get(tier, {}), sort_keys=True),
     }  # fmt: skip
     write_hdf5(maps, arrays, attributes)

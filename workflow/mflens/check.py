@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from mflens.errors import ConfigError
+from mflens.plan import DISK_TIERS
 from mflens.schema import check_schema
+from mflens.simulate.check import check_disk
 from mflens.tasks.check import check_tasks
 
 Config = Mapping[str, Any]
 
-BUILT_IN_TIERS = ("lognormal", "lpt", "particle_mesh")
+BUILT_IN_TIERS = ("lognormal", "lpt", "particle_mesh", *DISK_TIERS)
 LIGHT_SPEED_OVER_100 = 2997.92458  # c / (100 km/s/Mpc) in Mpc
 OMEGA_M_FLOOR = 0.05
 N_SIGMA = 4.0  # how far from its mean a normal prior is taken to reach
@@ -227,6 +229,7 @@ CHECKS: tuple[Callable[[Config], Iterator[str]], ...] = (
     check_survey,
     check_mask,
     check_methods,
+    check_disk,
     check_tasks,
 )
 
@@ -288,8 +291,8 @@ def _class_problem(key: str, path: str) -> Iterator[str]:
     except Exception as error:  # a user's module may raise anything
         yield f"{key}: '{path}' cannot be imported ({_line(error)}); {remedy}"
         return
-    if not hasattr(found, "density_shells"):
-        yield f"{key}: '{path}' has no method density_shells; {remedy}"
+    if not hasattr(found, "density_shells") and not hasattr(found, "shear_maps"):
+        yield f"{key}: '{path}' has no method density_shells or shear_maps; {remedy}"
 
 
 def _reach(entry: Any) -> tuple[float, float]:

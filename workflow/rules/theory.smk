@@ -1,12 +1,16 @@
 rule draw_parameters:
     message:
         "Draw parameters and seeds of all sims from a Sobol design over the prior."
+    input:
+        sim_tables=PLAN.sim_tables,
     output:
         table=f"{RESULTS}/draw_parameters/parameters.csv",
     params:
         code("draw_parameters"),
         parameters=config["theory"]["parameters"],
         sizes=PLAN.sizes,
+        disk_tiers=PLAN.disk_tiers,
+        disk_splits=PLAN.disk_splits,
         seed=config["seed"],
     conda:
         "../../envs/mflens.yaml"

@@ -4,13 +4,16 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from mflens.errors import DataError
 from mflens.simulate import harmonics
 from mflens.simulate.lightcone import LightCone
 from mflens.simulate.matching import linear_density, matched_harmonics
 from mflens.simulate.randomness import BaseMeasure
+from mflens.simulate.shells_on_disk import convergence_of
 from mflens.simulate.survey import Survey, shell_windows
 from mflens.simulate.tiers import Draw, Sky, Tier
 from mflens.theory.cosmology import Cosmology
@@ -49,12 +52,15 @@ class Sim:
         Makes or returns its cosmology.
     matching
         Phases from the mesh; None to draw them afresh.
+    file
+        Where it lies below the folder of a tier that reads, else empty.
     """
 
     sim: int
     seed: int
     cosmology: Callable[[], Cosmology]
     matching: Matching | None
+    file: str = ""
 
 
 def make_draw(sim: Sim, cosmology: Cosmology, sky: Sky, lightcone: LightCone | None) -> Draw:
@@ -77,7 +83,40 @@ def make_draw(sim: Sim, cosmology: Cosmology, sky: Sky, lightcone: LightCone | N
             sim.matching.variance,
         )
 
-    return Draw(base, density, phases)
+    return Draw(base, density, phases, sim.file)
+
+
+def lens(
+    tier: Any, cosmology: Cosmology, draw: Draw, survey: Survey, sky: Sky
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the noiseless convergence of the sky and the shear in the footprint of one sim.
+
+    Shapes (n_bins, 12 nside^2), RING, and (n_bins, 2, n_pix).
+
+    Raises
+    ------
+    DataError
+        If a file's shells end before the sources, or its shear has other bins than the survey.
+    """
+    if hasattr(tier, "shear_maps"):
+        full = tier.shear_maps(cosmology, draw)
+        if len(full) != survey.n_bins:
+            raise DataError(
+                f"{draw.file} has shear of {len(full)} bins but the survey has {survey.n_bins}; "
+                "give simulate.survey the bins and n(z) of these maps."
+            )
+        kappa = convergence_of(full, sky.nside, sky.ell_max)
+        return kappa, full[:, :, survey.pixel_ring]
+    shells = tier.shells(cosmology, draw) if hasattr(tier, "shells") else sky.shells
+    windows = shell_windows(shells, cosmology.background, cosmology.parameters["h"])
+    deepest, end = survey.z[survey.n_of_z.any(axis=0)].max(), windows[-1].za[-1]
+    if draw.file and deepest > end:
+        raise DataError(
+            f"{draw.file} has shells to z = {end:.2f} but there are sources at {deepest:.2f}; add "
+            "shells or lower the redshifts of simulate.survey."
+        )
+    kappa = survey.convergence(tier.density_shells(cosmology, draw), windows, cosmology.background)
+    return kappa, survey.shear(kappa, sky.ell_max)
 
 
 def simulate_chunk(
@@ -112,12 +151,8 @@ def simulate_chunk(
     for number, sim in enumerate(sims):
         cosmology = sim.cosmology()
         draw = make_draw(sim, cosmology, sky, lightcone)
-        windows = shell_windows(sky.shells, cosmology.background, cosmology.parameters["h"])
-        kappa = survey.convergence(
-            tier.density_shells(cosmology, draw), windows, cosmology.background
-        )
-        shear = survey.shear(kappa, sky.ell_max) + survey.noise(draw.base)
-        maps.append(shear.astype(np.float32))
+        kappa, shear = lens(tier, cosmology, draw, survey, sky)
+        maps.append((shear + survey.noise(draw.base)).astype(np.float32))
         if number < n_convergence:
             kept.append(kappa.astype(np.float32))
         if sim.matching is not None and draw.used_harmonics:
