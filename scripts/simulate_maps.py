@@ -66,8 +66,8 @@ def main(
         raise DataError(f"{spectra} lacks cosmology {min(missing)}; delete it and run again.")
     files = chosen.get(f"file_{tier}", [""] * len(chosen))
     sims = [
-        Sim(s.sim, s.seed, lambda i=row[s.cosmology]: cosmology(i), matching(row[s.cosmology]), f)
-        for s, f in zip(chosen.itertuples(), files, strict=True)
+        Sim(s.sim, s.seed, lambda i=i: cosmology(i), matching(i), file=file)
+        for s, i, file in zip(chosen.itertuples(), chosen["cosmology"].map(row), files, strict=True)
     ]
     made = make_tier(tier, simulate["tiers"].get(tier, {}), sky)
     arrays = simulate_chunk(sims, made, survey, sky, n_convergence)

@@ -13,7 +13,7 @@ from typing import Any
 from mflens.errors import ConfigError
 from mflens.plan import DISK_TIERS
 from mflens.schema import check_schema
-from mflens.simulate.check import check_disk
+from mflens.simulate.disk_check import check_disk
 from mflens.tasks.check import check_tasks
 
 Config = Mapping[str, Any]

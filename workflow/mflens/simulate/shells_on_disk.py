@@ -171,6 +171,7 @@ def regrade(delta: np.ndarray, nside: int, ell_max: int) -> np.ndarray:
         )
         return healpy.ud_grade(delta, nside)
     if found == nside:
+        # ASSUME the window of the file's own pixels is small; it is if the file is finer
         return delta
     averaged = healpy.ud_grade(delta, min(found, OVERSAMPLING * nside))
     return harmonics.synthesise(harmonics.analyse(averaged, ell_max), nside, ell_max)
