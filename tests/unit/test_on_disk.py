@@ -327,7 +327,7 @@ def test_edges_in_redshift_and_distance_agree(tmp_path, cosmology):
     mpc = FlatLambdaCDM(H0=70, Om0=0.3).comoving_distance(Z).value
     for name, edges, unit in (("z", Z, "redshift"), ("c", mpc, "Mpc"), ("h", mpc * 0.7, "Mpc/h")):
         write_hdf5_shells(tmp_path / name, DELTA, edges, edge_unit=unit)
-        found = on_disk(tmp_path).shells(cosmology, draw_of(name)).edges
+        found = on_disk(tmp_path).own_shells(cosmology, draw_of(name)).edges
         np.testing.assert_allclose(found, mpc * 0.7, rtol=2e-3)
 
 
@@ -335,14 +335,14 @@ def test_shells_behind_the_sky_are_not_read(tmp_path, cosmology):
     edges = np.array([0.0, 1500.0, 2900.0, 4000.0])
     write_hdf5_shells(tmp_path / "a", DELTA, edges, edge_unit="Mpc/h")
     tier, draw = on_disk(tmp_path), draw_of("a")
-    assert list(tier.shells(cosmology, draw).edges) == [0, 1500, 2900]
+    assert list(tier.own_shells(cosmology, draw).edges) == [0, 1500, 2900]
     assert len(list(tier.density_shells(cosmology, draw))) == 2
 
 
 def test_missing_near_shells_are_refused(tmp_path, cosmology):
     write_hdf5_shells(tmp_path / "a", DELTA, Z + 0.1)
     with pytest.raises(DataError, match="nearest shell at"):
-        on_disk(tmp_path).shells(cosmology, draw_of("a"))
+        on_disk(tmp_path).own_shells(cosmology, draw_of("a"))
 
 
 def test_lensing_uses_the_edges_of_the_file(tmp_path, cosmology):

@@ -107,7 +107,8 @@ def lens(
             )
         kappa = convergence_of(full, sky.nside, sky.ell_max)
         return kappa, full[:, :, survey.pixel_ring]
-    shells = tier.shells(cosmology, draw) if hasattr(tier, "shells") else sky.shells
+    own = hasattr(tier, "own_shells")
+    shells = tier.own_shells(cosmology, draw) if own else sky.shells
     windows = shell_windows(shells, cosmology.background, cosmology.parameters["h"])
     deepest, end = survey.z[survey.n_of_z.any(axis=0)].max(), windows[-1].za[-1]
     if draw.file and deepest > end:

@@ -79,7 +79,7 @@ class ShellsOnDisk:
         self.sky, self.folder = sky, Path(path)
         self.read = _reader(SHELL_READERS, format)
 
-    def shells(self, cosmology: Cosmology, draw: "Draw") -> OwnShells:
+    def own_shells(self, cosmology: Cosmology, draw: "Draw") -> OwnShells:
         """Return the shells of a sim, in the distances of its cosmology.
 
         Raises
@@ -102,7 +102,7 @@ class ShellsOnDisk:
 
     def density_shells(self, cosmology: Cosmology, draw: "Draw") -> Iterator[np.ndarray]:
         """Yield the shells; see `Tier`."""
-        n_shells = self.shells(cosmology, draw).edges.size - 1
+        n_shells = self.own_shells(cosmology, draw).edges.size - 1
         for delta in islice(self.read(self.folder / draw.file).maps(), n_shells):
             yield regrade(delta, self.sky.nside, self.sky.ell_max)
 
