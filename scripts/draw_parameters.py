@@ -5,18 +5,27 @@ from typing import Any
 from mflens.io import write_table
 from mflens.job import start_job
 from mflens.prior import Prior
-from mflens.theory.design import draw_design
+from mflens.simulate.sim_table import read_sim_table
+from mflens.theory.design import draw_design, place_sims
 
 
 def main(
+    sim_tables: list[str],
     table: str,
     parameters: dict[str, Any],
     nuisances: dict[str, Any],
     sizes: list[tuple[str, int, int]],
+    disk_tiers: list[str],
+    disk_splits: dict[str, list[str]],
     seed: int,
 ) -> None:
-    """Write the table of sims: `sim, seed, split, cosmology`, free parameters and nuisances."""
-    write_table(table, draw_design(Prior(parameters), sizes, seed, Prior(nuisances)))
+    """Write the table of sims: `sim, seed, split, cosmology`, what is free, files on disk."""
+    prior = Prior(parameters)
+    design = draw_design(prior, sizes, seed, Prior(nuisances))
+    if disk_tiers:
+        tables = {t: read_sim_table(path) for t, path in zip(disk_tiers, sim_tables, strict=True)}
+        design = place_sims(design, tables, disk_splits, prior.names, seed)
+    write_table(table, design)
 
 
 if __name__ == "__main__":

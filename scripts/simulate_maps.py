@@ -15,6 +15,7 @@ from mflens.simulate.lightcone import Mesh
 from mflens.simulate.survey import make_survey
 from mflens.simulate.tiers import Sky, make_tier
 from mflens.theory.cosmology import Cosmology, make_geometry
+from mflens.theory.design import are_paired
 from mflens.theory.kernels import Shells
 
 
@@ -64,10 +65,12 @@ def main(
     missing = set(chosen["cosmology"]) - set(row)
     if missing:
         raise DataError(f"{spectra} lacks cosmology {min(missing)}; delete it and run again.")
+    files = chosen.get(f"file_{tier}", [""] * len(chosen))
     own = map(nuisances.complete, chosen[nuisances.names].to_numpy())
+    rows = chosen["cosmology"].map(row)
     sims = [
-        Sim(s.sim, s.seed, lambda i=row[s.cosmology]: cosmology(i), matching(row[s.cosmology]), n)
-        for s, n in zip(chosen.itertuples(), own, strict=True)
+        Sim(s.sim, s.seed, lambda i=i: cosmology(i), matching(i), n, file)
+        for s, i, n, file in zip(chosen.itertuples(), rows, own, files, strict=True)
     ]
     made = make_tier(tier, simulate["tiers"].get(tier, {}), sky)
     arrays = simulate_chunk(sims, made, survey, sky, n_convergence)
@@ -82,6 +85,7 @@ def main(
         "ordering": "nested", "unit": "dimensionless", "component": ["gamma_1", "gamma_2"],
         "polarisation": "COSMO", "parameters": names, "threads": threads,
         "footprint": json.dumps(simulate["survey"]["mask"]), "noise_sd": survey.noise_sd,
+        "paired": are_paired(chosen),
         "tier_options": json.dumps(simulate["tiers"].get(tier, {}), sort_keys=True),
         "n_regularised": getattr(made, "n_regularised", 0),
     }  # fmt: skip

@@ -9,18 +9,20 @@ from importlib import import_module
 from typing import Any
 
 from mflens.errors import ConfigError
+from mflens.plan import DISK_TIERS
 from mflens.problems import is_normal as _is_normal
 from mflens.problems import line as _line
 from mflens.problems import not_increasing as _not_increasing
 from mflens.problems import reach as _reach
 from mflens.problems import repeated as _repeated
 from mflens.schema import check_schema
+from mflens.simulate.disk_check import check_disk
 from mflens.simulate.survey_check import check_mask, check_nuisances, check_survey
 from mflens.tasks.check import check_tasks
 
 Config = Mapping[str, Any]
 
-BUILT_IN_TIERS = ("lognormal", "lpt", "particle_mesh")
+BUILT_IN_TIERS = ("lognormal", "lpt", "particle_mesh", *DISK_TIERS)
 
 
 def check_config(config: Config) -> None:
@@ -188,6 +190,7 @@ CHECKS: tuple[Callable[[Config], Iterator[str]], ...] = (
     check_mask,
     check_methods,
     check_benchmarks,
+    check_disk,
     check_tasks,
 )
 
@@ -201,5 +204,5 @@ def _class_problem(key: str, path: str) -> Iterator[str]:
     except Exception as error:  # a user's module may raise anything
         yield f"{key}: '{path}' cannot be imported ({_line(error)}); {remedy}"
         return
-    if not hasattr(found, "density_shells"):
-        yield f"{key}: '{path}' has no method density_shells; {remedy}"
+    if not hasattr(found, "density_shells") and not hasattr(found, "shear_maps"):
+        yield f"{key}: '{path}' has no method density_shells or shear_maps; {remedy}"

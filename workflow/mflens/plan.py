@@ -5,7 +5,13 @@ from pathlib import Path
 from typing import Any
 
 MESH_TIERS = ("lpt", "particle_mesh")
+DISK_TIERS = ("shells_on_disk", "shear_on_disk")
+DISK_CLASSES = (
+    "mflens.simulate.shells_on_disk.ShellsOnDisk",
+    "mflens.simulate.shells_on_disk.ShearOnDisk",
+)
 WITHOUT_HIGH = ("prior", "low_only")
+NEED_PAIRS = ("mlmc", "paired")
 SPLIT_KINDS = ("bulk", "validation", "pairs", "test")
 
 
@@ -45,9 +51,28 @@ def uses_mesh(tier: str, simulate: Mapping[str, Any]) -> bool:
     return tier in MESH_TIERS or bool(options.get("uses_mesh", False))
 
 
+def on_disk(tier: str, simulate: Mapping[str, Any]) -> bool:
+    """Say whether a tier reads sims that the user has."""
+    return tier in DISK_TIERS or simulate["tiers"].get(tier, {}).get("class") in DISK_CLASSES
+
+
+def is_matched(split: str, ladder: Sequence[str], simulate: Mapping[str, Any]) -> bool:
+    """Say whether the tiers of a split share their random numbers, which a file on disk fixes."""
+    tiers = splits(ladder)[split]
+    read = [on_disk(tier, simulate) for tier in tiers]
+    return not any(read) or (all(read) and bool(simulate["tiers"][tiers[-1]]["paired"]))
+
+
+def disk_splits(ladder: Sequence[str], simulate: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Return the tiers on disk of the splits that have any, cheapest first."""
+    found = {s: [t for t in tiers if on_disk(t, simulate)] for s, tiers in splits(ladder).items()}
+    return {split: tiers for split, tiers in found.items() if tiers}
+
+
 def shares_mesh(split: str, ladder: Sequence[str], simulate: Mapping[str, Any]) -> bool:
     """Say whether the sims of a split take their phases from the mesh: pairs with a mesh tier."""
-    return kind(split) == "pairs" and any(uses_mesh(t, simulate) for t in splits(ladder)[split])
+    matched = kind(split) == "pairs" and is_matched(split, ladder, simulate)
+    return matched and any(uses_mesh(t, simulate) for t in splits(ladder)[split])
 
 
 def runs(methods: Sequence[str], n_high: Sequence[int]) -> list[tuple[str, int]]:
@@ -84,11 +109,18 @@ class Plan:
         self.runs = runs(config["infer"]["methods"], config["infer"]["n_high"])
         self.nuisances = self.simulate["survey"]["nuisances"]
         self.inferred = inferred(config["theory"]["parameters"], self.nuisances)
+        self.disk_tiers = [tier for tier in self.ladder if on_disk(tier, self.simulate)]
+        self.disk_splits = disk_splits(self.ladder, self.simulate)
 
     @property
     def sizes(self) -> list[list[Any]]:
         """Name, number of sims and sims per cosmology of every split, for the design."""
         return [[s, self.sims[s], realisations(s, self.simulate)] for s in self.splits]
+
+    @property
+    def sim_tables(self) -> list[str]:
+        """Return the tables of the sims of all tiers on disk."""
+        return [self.simulate["tiers"][tier]["table"] for tier in self.disk_tiers]
 
     def first_sim(self, wildcards: Any) -> int:
         """Return the position of a chunk's first sim in its split."""

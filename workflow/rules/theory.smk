@@ -1,6 +1,8 @@
 rule draw_parameters:
     message:
         "Draw parameters and seeds of all sims from a Sobol design over the prior."
+    input:
+        sim_tables=PLAN.sim_tables,
     output:
         table=f"{RESULTS}/draw_parameters/parameters.csv",
     params:
@@ -8,6 +10,8 @@ rule draw_parameters:
         parameters=config["theory"]["parameters"],
         nuisances=PLAN.nuisances,
         sizes=PLAN.sizes,
+        disk_tiers=PLAN.disk_tiers,
+        disk_splits=PLAN.disk_splits,
         seed=config["seed"],
     conda:
         "../../envs/mflens.yaml"

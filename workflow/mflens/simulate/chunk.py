@@ -4,13 +4,16 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
+from mflens.errors import DataError
 from mflens.simulate import harmonics, lensing
 from mflens.simulate.lightcone import LightCone
 from mflens.simulate.matching import linear_density, matched_harmonics
 from mflens.simulate.randomness import BaseMeasure
+from mflens.simulate.shells_on_disk import convergence_of
 from mflens.simulate.survey import Survey
 from mflens.simulate.tiers import Draw, Sky, Tier
 from mflens.theory.cosmology import Cosmology
@@ -51,6 +54,8 @@ class Sim:
         Phases from the mesh; None to draw them afresh.
     nuisances
         Nuisance parameters by name, the same on all tiers.
+    file
+        Where it lies below the folder of a tier that reads, else empty.
     """
 
     sim: int
@@ -58,6 +63,7 @@ class Sim:
     cosmology: Callable[[], Cosmology]
     matching: Matching | None
     nuisances: Mapping[str, float] = field(default_factory=dict)
+    file: str = ""
 
 
 def make_draw(sim: Sim, cosmology: Cosmology, sky: Sky, lightcone: LightCone | None) -> Draw:
@@ -80,7 +86,53 @@ def make_draw(sim: Sim, cosmology: Cosmology, sky: Sky, lightcone: LightCone | N
             sim.matching.variance,
         )
 
-    return Draw(base, density, phases)
+    return Draw(base, density, phases, sim.file)
+
+
+def projections(
+    shells: Any, cosmology: Cosmology, survey: Survey, parameters: Mapping[str, float], file: str
+) -> np.ndarray:
+    """Return `Survey.projections` of shells with these edges (Mpc/h).
+
+    Raises
+    ------
+    DataError
+        If the shells of a file end before the sources.
+    """
+    windows = lensing.shell_windows(shells, cosmology.background, parameters["h"])
+    deepest, end = survey.z[survey.n_of_z.any(axis=0)].max(), windows[-1].za[-1]
+    if file and deepest > end:
+        raise DataError(
+            f"{file} has shells to z = {end:.2f} but there are sources at {deepest:.2f}; add "
+            "shells or lower the redshifts of simulate.survey."
+        )
+    return survey.projections(windows, cosmology.background, parameters)
+
+
+def lens(
+    tier: Any, cosmology: Cosmology, draw: Draw, survey: Survey, sky: Sky, rows: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """Return convergence, shear in the footprint and the sources' density contrast of one sim.
+
+    Without noise; shapes (n_bins, 12 nside^2), RING, (n_bins, 2, n_pix) and as the first, or none.
+
+    Raises
+    ------
+    DataError
+        If a file's shear has other bins than the survey.
+    """
+    if hasattr(tier, "shear_maps"):
+        full = tier.shear_maps(cosmology, draw)
+        if len(full) != survey.n_bins:
+            raise DataError(
+                f"{draw.file} has shear of {len(full)} bins but the survey has {survey.n_bins}; "
+                "give simulate.survey the bins and n(z) of these maps."
+            )
+        kappa = convergence_of(full, sky.nside, sky.ell_max)
+        return kappa, full[:, :, survey.pixel_ring], None
+    fields = lensing.convergence(tier.density_shells(cosmology, draw), rows)
+    kappa, overdensity = fields[: survey.n_bins], fields[survey.n_bins :]
+    return kappa, lensing.shear(kappa, sky.ell_max, survey.pixel_ring), overdensity
 
 
 def simulate_chunk(
@@ -117,13 +169,12 @@ def simulate_chunk(
     for number, sim in enumerate(sims):
         cosmology = sim.cosmology()
         draw = make_draw(sim, cosmology, sky, lightcone)
-        if {**cosmology.parameters, **sim.nuisances} != parameters:
+        own = hasattr(tier, "own_shells")
+        if own or {**cosmology.parameters, **sim.nuisances} != parameters:
             parameters = {**cosmology.parameters, **sim.nuisances}
-            windows = lensing.shell_windows(sky.shells, cosmology.background, parameters["h"])
-            rows = survey.projections(windows, cosmology.background, parameters)
-        fields = lensing.convergence(tier.density_shells(cosmology, draw), rows)
-        kappa, overdensity = fields[: survey.n_bins], fields[survey.n_bins :]
-        shear = lensing.shear(kappa, sky.ell_max, survey.pixel_ring)
+            shells = tier.own_shells(cosmology, draw) if own else sky.shells
+            rows = projections(shells, cosmology, survey, parameters, sim.file)
+        kappa, shear, overdensity = lens(tier, cosmology, draw, survey, sky, rows)
         maps[number] = survey.observe(shear, draw.base, parameters, overdensity)
         if number < n_convergence:
             kept.append(kappa.astype(np.float32))

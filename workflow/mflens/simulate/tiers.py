@@ -5,6 +5,10 @@ A user's tier is any importable class with this interface, named in the config:
     simulate: {tiers: {my_tier: {class: my_module.MyTier, some_option: 1.0}}}
 
 With `uses_mesh: true` there, its pairs share the phases of `draw.linear_density`.
+
+Beside `density_shells` it may have `own_shells(cosmology, draw)`, which returns an object whose
+`edges` are those of the shells it yields (Mpc/h), if they are not the sky's. In place of both it
+may have `shear_maps(cosmology, draw)`, the noiseless shear of all bins, (n_bins, 2, n_pix), RING.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -25,6 +29,8 @@ BUILT_IN = {
     "lognormal": "mflens.simulate.lognormal.Lognormal",
     "lpt": "mflens.simulate.particles.LagrangianPerturbation",
     "particle_mesh": "mflens.simulate.particles.ParticleMesh",
+    "shells_on_disk": "mflens.simulate.shells_on_disk.ShellsOnDisk",
+    "shear_on_disk": "mflens.simulate.shells_on_disk.ShearOnDisk",
 }
 
 
@@ -61,8 +67,10 @@ class Draw:
         Makes the Fourier mesh of the linear density today.
     harmonics
         Makes the unit-variance coefficients of the shells, shape (n_shells, n_alm).
+    file
+        Where the sim lies below the folder of a tier that reads, else empty.
 
-    Both are made when first asked for and kept.
+    Density and coefficients are made when first asked for and kept.
     """
 
     def __init__(
@@ -70,8 +78,9 @@ class Draw:
         base: BaseMeasure,
         density: Callable[[], np.ndarray],
         harmonics: Callable[["Draw"], np.ndarray],
+        file: str = "",
     ) -> None:
-        self.base = base
+        self.base, self.file = base, file
         self._density, self._harmonics = density, harmonics
 
     @property
@@ -120,10 +129,10 @@ def tier_class(name: str, options: Mapping[str, Any]) -> type[Tier]:
             f"simulate.tiers.{name}.class: '{path}' cannot be imported ({error}); give the "
             "importable name of a class."
         ) from error
-    if not hasattr(found, "density_shells"):
+    if not hasattr(found, "density_shells") and not hasattr(found, "shear_maps"):
         raise ConfigError(
-            f"simulate.tiers.{name}.class: '{path}' has no method density_shells; see Tier in "
-            "mflens.simulate.tiers."
+            f"simulate.tiers.{name}.class: '{path}' has no method density_shells or shear_maps; "
+            "see mflens.simulate.tiers."
         )
     return found
 

@@ -1,0 +1,1 @@
+"""Readers of simulations that the user has on disk, one module for each format."""
