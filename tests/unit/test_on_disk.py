@@ -23,7 +23,7 @@ from mflens.simulate.on_disk.plain import (
     read_hdf5_shells,
 )
 from mflens.simulate.shells_on_disk import ShearOnDisk, ShellsOnDisk, convergence_of, regrade
-from mflens.simulate.survey import Survey, footprint
+from mflens.simulate.survey import Survey
 from mflens.simulate.tiers import BUILT_IN, Draw, Sky
 from mflens.theory.cosmology import make_geometry
 from mflens.theory.kernels import Shells
@@ -314,12 +314,12 @@ def on_disk(path: Path, tier: type = ShellsOnDisk, format: str = "hdf5"):
 
 
 def draw_of(file: str) -> Draw:
-    return make_draw(Sim(0, 1, lambda: None, None, file), None, SKY, None)
+    return make_draw(Sim(0, 1, lambda: None, None, file=file), None, SKY, None)
 
 
 def survey_of(z: np.ndarray, n_of_z: np.ndarray) -> Survey:
     n_of_z = n_of_z / np.trapezoid(n_of_z, z, axis=1)[:, None]
-    return Survey(z, n_of_z, np.full(len(n_of_z), 5.0), 0.0, footprint("full", NSIDE), NSIDE)
+    return Survey(z, n_of_z, np.full(len(n_of_z), 5.0), 0.0, np.arange(12 * NSIDE**2), NSIDE)
 
 
 def test_edges_in_redshift_and_distance_agree(tmp_path, cosmology):

@@ -48,9 +48,8 @@ def run(
         for child in children:
             # one that has failed no longer listens
             with suppress(BrokenPipeError):
-                child.stdin.write(f"{word}\n")
-                child.stdin.flush()
-        answers = [child.stdout.readline() for child in children]
+                print(word, file=child.stdin, flush=True)
+        answers = [child.stdout.readline() for child in children if child.stdout]
     codes = [child.wait() for child in children]
     if any(codes):
         raise DataError(f"the benchmark '{case}' failed with {dict(options)}; see its log above.")

@@ -169,10 +169,10 @@ def simulate_chunk(
     for number, sim in enumerate(sims):
         cosmology = sim.cosmology()
         draw = make_draw(sim, cosmology, sky, lightcone)
-        own = hasattr(tier, "own_shells")
-        if own or {**cosmology.parameters, **sim.nuisances} != parameters:
+        own_shells = getattr(tier, "own_shells", None)
+        if own_shells or {**cosmology.parameters, **sim.nuisances} != parameters:
             parameters = {**cosmology.parameters, **sim.nuisances}
-            shells = tier.own_shells(cosmology, draw) if own else sky.shells
+            shells = own_shells(cosmology, draw) if own_shells else sky.shells
             rows = projections(shells, cosmology, survey, parameters, sim.file)
         kappa, shear, overdensity = lens(tier, cosmology, draw, survey, sky, rows)
         maps[number] = survey.observe(shear, draw.base, parameters, overdensity)
