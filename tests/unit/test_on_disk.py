@@ -11,7 +11,7 @@ from astropy.cosmology import FlatLambdaCDM
 from mflens.errors import ConfigError, DataError
 from mflens.plan import DISK_CLASSES, DISK_TIERS, NEED_PAIRS
 from mflens.simulate import harmonics
-from mflens.simulate.chunk import Sim, lens, make_draw, simulate_chunk
+from mflens.simulate.chunk import Sim, lens, make_draw, projections, simulate_chunk
 from mflens.simulate.lightcone import Mesh
 from mflens.simulate.on_disk.cosmogrid import read_cosmogrid
 from mflens.simulate.on_disk.flamingo import read_flamingo
@@ -317,6 +317,13 @@ def draw_of(file: str) -> Draw:
     return make_draw(Sim(0, 1, lambda: None, None, file=file), None, SKY, None)
 
 
+def lensed(tier, cosmology, file: str, survey: Survey) -> list[np.ndarray]:
+    draw = draw_of(file)
+    shells = tier.own_shells(cosmology, draw) if hasattr(tier, "own_shells") else SKY.shells
+    rows = projections(shells, cosmology, survey, PARAMETERS, file)
+    return lens(tier, cosmology, draw, survey, SKY, rows)[:2]
+
+
 def survey_of(z: np.ndarray, n_of_z: np.ndarray) -> Survey:
     n_of_z = n_of_z / np.trapezoid(n_of_z, z, axis=1)[:, None]
     return Survey(z, n_of_z, np.full(len(n_of_z), 5.0), 0.0, np.arange(12 * NSIDE**2), NSIDE)
@@ -354,7 +361,7 @@ def test_lensing_uses_the_edges_of_the_file(tmp_path, cosmology):
     write_hdf5_shells(tmp_path / "a", amplitude[:, None] * pattern, edges, edge_unit="Mpc/h")
     z = np.linspace(0.0, 1.2, 241)
     survey = survey_of(z, np.exp(-0.5 * ((z - 0.9) / 0.08) ** 2)[None] * (z < 1.15))
-    kappa, shear = lens(on_disk(tmp_path), cosmology, draw_of("a"), survey, SKY)
+    kappa, shear = lensed(on_disk(tmp_path), cosmology, "a", survey)
 
     astropy = FlatLambdaCDM(H0=70, Om0=0.3)
     fine = np.linspace(1e-4, 1.2, 2400)
@@ -375,7 +382,7 @@ def test_shells_before_the_sources_are_refused(tmp_path, cosmology):
     z = np.linspace(0, 1.2, 121)
     survey = survey_of(z, np.ones((1, 121)))
     with pytest.raises(DataError, match=r"a has shells to z = 0\.60 .* sources at 1\.20"):
-        lens(on_disk(tmp_path), cosmology, draw_of("a"), survey, SKY)
+        lensed(on_disk(tmp_path), cosmology, "a", survey)
 
 
 def shear_of(kappa: np.ndarray, nside: int, ell_max: int) -> np.ndarray:
@@ -397,7 +404,7 @@ def test_shear_maps_replace_lensing(tmp_path, cosmology, nside):
         file["shear"].attrs.update({"ordering": "ring", "polarisation": "COSMO"})
     z = np.linspace(0, 1, 11)
     survey = survey_of(z, np.ones((2, 11)))
-    sims = [Sim(4, 9, lambda: cosmology, None, "a.h5")]
+    sims = [Sim(4, 9, lambda: cosmology, None, file="a.h5")]
     made = simulate_chunk(sims, on_disk(tmp_path, ShearOnDisk), survey, SKY, 1)
     expected = np.stack([shear_of(alm, NSIDE, ell_max) for alm in alms])
     np.testing.assert_allclose(made["maps"][0], expected[:, :, survey.pixel_ring], atol=1e-5)
@@ -412,7 +419,7 @@ def test_shear_of_other_bins_or_too_coarse_is_refused(tmp_path, cosmology):
     survey = survey_of(np.linspace(0, 1, 11), np.ones((3, 11)))
     tier = on_disk(tmp_path, ShearOnDisk)
     with pytest.raises(DataError, match=r"a\.h5 has shear of 2 bins .* has 3"):
-        lens(tier, cosmology, draw_of("a.h5"), survey, SKY)
+        lensed(tier, cosmology, "a.h5", survey)
     finer = Sky(SKY.shells, 16, 32, SKY.mesh)
     tier = ShearOnDisk(finer, "hdf5", str(tmp_path), "", False)
     with pytest.raises(DataError, match="nside 8"):
