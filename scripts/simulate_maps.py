@@ -1,6 +1,7 @@
 """Simulate a chunk of sims on one tier and write their noisy shear maps."""
 
 import json
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -45,16 +46,7 @@ def main(
     variance = read_hdf5(whitening)[0]["variance"] if matched else None
     row = {number: i for i, number in enumerate(theory["cosmology"])}
 
-    @cache
-    def cosmology(i: int) -> Cosmology:
-        geometry = make_geometry(prior.complete(theory["theta"][i]), sky.shells)
-        return Cosmology(
-            **vars(geometry),
-            id=int(theory["cosmology"][i]),
-            k=theory["k"],
-            linear=theory["linear"][i],
-            spectra=theory["spectra"][i],
-        )
+    cosmology = cosmologies(theory, prior, sky.shells)
 
     def matching(i: int) -> Matching | None:
         if variance is None:
@@ -90,6 +82,25 @@ def main(
         "n_regularised": getattr(made, "n_regularised", 0),
     }  # fmt: skip
     write_hdf5(maps, arrays, attributes)
+
+
+def cosmologies(
+    theory: dict[str, np.ndarray], prior: Prior, shells: Shells
+) -> Callable[[int], Cosmology]:
+    """Return a function that makes the cosmology of a row of the theory, each one once."""
+
+    @cache
+    def make(i: int) -> Cosmology:
+        geometry = make_geometry(prior.complete(theory["theta"][i]), shells)
+        return Cosmology(
+            **vars(geometry),
+            id=int(theory["cosmology"][i]),
+            k=theory["k"],
+            linear=theory["linear"][i],
+            spectra=theory["spectra"][i],
+        )
+
+    return make
 
 
 if __name__ == "__main__":
