@@ -16,7 +16,7 @@ from mflens.tasks.check import check_tasks
 
 Config = Mapping[str, Any]
 
-BUILT_IN_TIERS = ("lognormal", "lpt", "particle_mesh")
+BUILT_IN_TIERS = ("lognormal", "lpt", "particle_mesh", "baryons")
 LIGHT_SPEED_OVER_100 = 2997.92458  # c / (100 km/s/Mpc) in Mpc
 OMEGA_M_FLOOR = 0.05
 N_SIGMA = 4.0  # how far from its mean a normal prior is taken to reach
@@ -87,6 +87,20 @@ def check_ladder(config: Config) -> Iterator[str]:
             yield f"ladder: tier '{name}' is no Python name; rename it, it becomes a folder."
         if name not in BUILT_IN_TIERS:
             yield from _class_problem(f"simulate.tiers.{name}.class", tiers[name]["class"])
+
+
+def check_feedback(config: Config) -> Iterator[str]:
+    """Check that feedback has a strength where a tier knows it, and no prior where none does."""
+    strength = config["theory"]["parameters"].get("log10_T_AGN")
+    key = "theory.parameters.log10_T_AGN"
+    if "baryons" in config["ladder"] and strength is None:
+        yield f"{key}: the tier baryons needs it; add a number or a prior, 7.8 is typical."
+    built_in = set(config["ladder"]) <= set(BUILT_IN_TIERS)
+    if isinstance(strength, Mapping) and built_in and "baryons" not in config["ladder"]:
+        yield (
+            f"{key}: it has a prior but no tier of the ladder {list(config['ladder'])} depends on "
+            "it; add the tier baryons or give a number."
+        )
 
 
 def check_sims(config: Config) -> Iterator[str]:
@@ -222,6 +236,7 @@ def check_methods(config: Config) -> Iterator[str]:
 CHECKS: tuple[Callable[[Config], Iterator[str]], ...] = (
     check_prior,
     check_ladder,
+    check_feedback,
     check_sims,
     check_resolution,
     check_survey,

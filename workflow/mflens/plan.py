@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-MESH_TIERS = ("lpt", "particle_mesh")
+MESH_TIERS = ("lpt", "particle_mesh", "baryons")
 WITHOUT_HIGH = ("prior", "low_only")
 SPLIT_KINDS = ("bulk", "validation", "pairs", "test")
 

@@ -25,6 +25,7 @@ BUILT_IN = {
     "lognormal": "mflens.simulate.lognormal.Lognormal",
     "lpt": "mflens.simulate.particles.LagrangianPerturbation",
     "particle_mesh": "mflens.simulate.particles.ParticleMesh",
+    "baryons": "mflens.simulate.baryons.Baryons",
 }
 
 
