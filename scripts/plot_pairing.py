@@ -13,6 +13,8 @@ def main(comparison: str, pdf: str, png: str) -> None:
         arrays["r_matched"],
         arrays["r_unmatched"],
         arrays["power_ratio"],
+        r_partly=arrays["r_partly"],
+        fractions=arrays["fractions"],
         edges=arrays["edges"],
         ladder=list(attributes["ladder"]),
     )

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from mflens.errors import DataError
 from mflens.io import read_hdf5, write_hdf5, write_markdown, write_table
@@ -12,11 +13,16 @@ from mflens.job import start_job
 from mflens.pairing import (
     compare_pairs,
     convergence_harmonics,
+    correlate_partly,
     octave_edges,
     pairing_edges,
     summarise_pairing,
+    summarise_replication,
     summarise_whitening,
 )
+from mflens.theory.kernels import Shells
+
+FRACTIONS = (0.75, 0.5, 0.25)
 
 
 def main(
@@ -25,36 +31,41 @@ def main(
     pairing_markdown: str,
     whitening: str,
     whitening_markdown: str,
+    replication: str,
+    replication_markdown: str,
     comparison: str,
     ladder: Sequence[str],
     bands: Sequence[int],
+    shells: dict[str, Any],
+    box_mpc_h: float,
 ) -> None:
-    """Write tables for the ladder's top, and r of every sim for all neighbouring tiers."""
+    """Write tables of the pairs, the phases and the box, and r of every sim."""
     kept, ell_max = read_kept(maps)
     edges = pairing_edges(bands)
-    levels = [
-        compare_pairs(
-            *(
-                convergence_harmonics(kept[upper, t]["convergence"], ell_max)
-                for t in (lower, upper)
-            ),
-            ell_max,
-            edges,
+    levels = []
+    for lower, upper in zip(ladder[:-1], ladder[1:], strict=True):
+        low, high = (
+            convergence_harmonics(kept[upper, tier]["convergence"], ell_max)
+            for tier in (lower, upper)
         )
-        for lower, upper in zip(ladder[:-1], ladder[1:], strict=True)
-    ]
-    table = summarise_pairing(levels[-1], edges)
-    write_table(pairing, table)
-    write_markdown(pairing_markdown, table)
-    white = [arrays["white_spectra"] for arrays in kept.values()]
-    table = summarise_whitening(np.concatenate(white), octave_edges(ell_max))
-    write_table(whitening, table)
-    write_markdown(whitening_markdown, table)
+        level = compare_pairs(low, high, ell_max, edges)
+        levels.append(level | {"r_partly": correlate_partly(low, high, ell_max, edges, FRACTIONS)})
+    write_both(pairing, pairing_markdown, summarise_pairing(levels, ladder, edges))
+    white = np.concatenate([arrays["white_spectra"] for arrays in kept.values()])
+    table = summarise_whitening(white, octave_edges(ell_max))
+    write_both(whitening, whitening_markdown, table)
+    table = summarise_replication(Shells(**shells), box_mpc_h)
+    write_both(replication, replication_markdown, table)
     stacked = {name: np.stack([level[name] for level in levels]) for name in levels[-1]}
     sims = np.stack([kept[upper, upper]["convergence_sim"] for upper in ladder[1:]])
-    write_hdf5(
-        comparison, {**stacked, "sim": sims, "edges": np.array(edges)}, {"ladder": list(ladder)}
-    )
+    arrays = stacked | {"sim": sims, "edges": np.array(edges), "fractions": np.array(FRACTIONS)}
+    write_hdf5(comparison, arrays, {"ladder": list(ladder)})
+
+
+def write_both(path: str, markdown: str, table: pd.DataFrame) -> None:
+    """Write a table as CSV and as Markdown."""
+    write_table(path, table)
+    write_markdown(markdown, table)
 
 
 def read_kept(paths: Sequence[str]) -> tuple[dict[tuple[str, str], dict[str, np.ndarray]], int]:

@@ -155,6 +155,15 @@ def test_bad_values_are_named(config, path, value, words):
     assert message[-1] in ".?"
 
 
+def test_feedback_needs_its_strength_and_a_tier_that_knows_it(config):
+    strength = at("theory.parameters.log10_T_AGN", UNIFORM | {"min": 7.3, "max": 8.3})
+    message = problem(config, {"ladder": ["lognormal", "baryons"]})
+    assert "log10_T_AGN" in message
+    assert "7.8" in message
+    assert "no tier of the ladder" in problem(config, strength)
+    check_config(merge(config, strength | {"ladder": ["lognormal", "baryons"]}))
+
+
 def test_missing_key_is_named(config):
     del config["simulate"]["mesh"]["n_mesh"]
     message = problem(config, {})

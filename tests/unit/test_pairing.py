@@ -5,12 +5,15 @@ from mflens.errors import DataError
 from mflens.pairing import (
     compare_pairs,
     convergence_harmonics,
+    correlate_partly,
     octave_edges,
     pairing_edges,
     summarise_pairing,
+    summarise_replication,
     summarise_whitening,
 )
 from mflens.simulate import harmonics
+from mflens.theory.kernels import Shells
 
 ELL_MAX = 32
 EDGES = [2, 8, 16, 32]
@@ -90,13 +93,32 @@ def test_edges():
 
 
 def test_table_of_pairing(alm):
-    table = summarise_pairing(compare_pairs(alm, 2 * alm, ELL_MAX, EDGES), EDGES)
-    columns = ["bin", "ell_min", "ell_max", "r_matched", "r_unmatched", "power_ratio"]
-    assert list(table.columns) == columns
-    assert table[["bin", "ell_min", "ell_max"]].values.tolist() == [
-        [b, low, high] for b in (1, 2) for low, high in [(2, 8), (8, 16), (16, 32)]
+    levels = [compare_pairs(alm, factor * alm, ELL_MAX, EDGES) for factor in (2, 3)]
+    table = summarise_pairing(levels, ["lognormal", "lpt", "particle_mesh"], EDGES)
+    columns = ["low", "high", "bin", "ell_min", "ell_max"]
+    assert list(table.columns) == [*columns, "r_matched", "r_unmatched", "power_ratio"]
+    assert table[columns].values.tolist() == [
+        [*tiers, b, low, high]
+        for tiers in (["lognormal", "lpt"], ["lpt", "particle_mesh"])
+        for b in (1, 2)
+        for low, high in [(2, 8), (8, 16), (16, 32)]
     ]
-    np.testing.assert_allclose(table["power_ratio"], 4)
+    np.testing.assert_allclose(table["power_ratio"], np.repeat([4, 9], 6))
+
+
+def test_correlation_falls_with_the_share_of_modes(alm):
+    found = correlate_partly(alm, 2 * alm, ELL_MAX, EDGES, [1.0, 0.5, 0.0])
+    np.testing.assert_allclose(found[0], 1)
+    # 5 sims and 2 bins of 768 modes, in the last band
+    np.testing.assert_allclose(found[1:, ..., -1].mean((1, 2)), [0.5, 0.0], atol=0.05)
+
+
+def test_replication_counts_boxes_and_periods():
+    table = summarise_replication(Shells(5, 100.0), 250.0).set_index("shell")
+    # the light cone up to 500 Mpc/h against a box of 250 Mpc/h
+    assert table.loc[5, "boxes"] == pytest.approx(4 * np.pi / 3 * 8)
+    assert table.loc[5, "repeats"] == 2
+    assert table.loc[1, "ell_box"] == pytest.approx(2 * np.pi * 50 / 250)
 
 
 def test_table_of_whitening():

@@ -3,6 +3,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
+from matplotlib.text import Annotation
 
 from mflens.evaluate.posterior import score_posterior
 from mflens.infer.methods import METHODS
@@ -110,12 +111,19 @@ def test_pairing(n_levels, n_bins):
     rng = np.random.default_rng(1)
     arrays = rng.random((3, n_levels, 4, n_bins, 3))
     ladder = ["lognormal", "lpt", "particle_mesh"][: n_levels + 1]
-    figure = plot_pairing(*arrays, edges=np.array([2, 8, 16, 32]), ladder=ladder)
+    figure = plot_pairing(
+        *arrays,
+        r_partly=rng.random((n_levels, 2, 4, n_bins, 3)),
+        fractions=np.array([0.5, 0.25]),
+        edges=np.array([2, 8, 16, 32]),
+        ladder=ladder,
+    )
     assert len(figure.axes) == 2 * n_levels
     text = labels(figure)
     assert "lognormal and 2LPT, 4 pairs" in text
     assert "multipole" in text
     assert "correlation" in text
+    assert "25 %" in [note.get_text() for note in figure.findobj(Annotation)]
     assert smallest_text(figure) >= 7
 
 

@@ -30,7 +30,16 @@ METHODS_COLUMNS = [
     "coverage_68", "coverage_90", "coverage_95", "tarp_error", "tarp_null_95", "figure_of_merit",
     "cost_core_s",
 ]  # fmt: skip
-PAIRING_COLUMNS = ["bin", "ell_min", "ell_max", "r_matched", "r_unmatched", "power_ratio"]
+PAIRING_COLUMNS = [
+    "low",
+    "high",
+    "bin",
+    "ell_min",
+    "ell_max",
+    "r_matched",
+    "r_unmatched",
+    "power_ratio",
+]
 COST_COLUMNS = ["rule", "tier", "jobs", "core_s", "max_rss_mb"]
 
 

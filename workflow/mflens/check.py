@@ -22,7 +22,8 @@ from mflens.tasks.check import check_tasks
 
 Config = Mapping[str, Any]
 
-BUILT_IN_TIERS = ("lognormal", "lpt", "particle_mesh", *DISK_TIERS)
+WITHOUT_FEEDBACK = ("lognormal", "lpt", "particle_mesh")
+BUILT_IN_TIERS = (*WITHOUT_FEEDBACK, "baryons", *DISK_TIERS)
 
 
 def check_config(config: Config) -> None:
@@ -90,6 +91,19 @@ def check_ladder(config: Config) -> Iterator[str]:
             yield f"ladder: tier '{name}' is no Python name; rename it, it becomes a folder."
         if name not in BUILT_IN_TIERS:
             yield from _class_problem(f"simulate.tiers.{name}.class", tiers[name]["class"])
+
+
+def check_feedback(config: Config) -> Iterator[str]:
+    """Check that feedback has a strength where a tier knows it, and no prior where none does."""
+    strength = config["theory"]["parameters"].get("log10_T_AGN")
+    key = "theory.parameters.log10_T_AGN"
+    if "baryons" in config["ladder"] and strength is None:
+        yield f"{key}: the tier baryons needs it; add a number or a prior, 7.8 is typical."
+    if isinstance(strength, Mapping) and set(config["ladder"]) <= set(WITHOUT_FEEDBACK):
+        yield (
+            f"{key}: it has a prior but no tier of the ladder {list(config['ladder'])} depends on "
+            "it; add the tier baryons or give a number."
+        )
 
 
 def check_sims(config: Config) -> Iterator[str]:
@@ -183,6 +197,7 @@ def check_benchmarks(config: Config) -> Iterator[str]:
 CHECKS: tuple[Callable[[Config], Iterator[str]], ...] = (
     check_prior,
     check_ladder,
+    check_feedback,
     check_sims,
     check_resolution,
     check_nuisances,

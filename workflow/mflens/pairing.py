@@ -1,5 +1,7 @@
 """How alike the two members of a pair are: correlation r(l), power ratio, whiteness of the phases.
 
+And how often the box of the mesh tiers repeats on the light cone.
+
 All spectra are those of noiseless full-sky convergence, averaged over bands of l with weights
 2l + 1; r and the power ratio are formed sim by sim from band averages.
 """
@@ -12,6 +14,7 @@ import pandas as pd
 from mflens.errors import DataError
 from mflens.simulate import harmonics
 from mflens.simulate.bandpowers import average_bands
+from mflens.theory.kernels import Shells
 
 ELL_MIN = 2  # the convergence behind a shear map has neither monopole nor dipole
 
@@ -103,17 +106,94 @@ def compare_pairs(
     }
 
 
-def summarise_pairing(comparison: dict[str, np.ndarray], edges: Sequence[int]) -> pd.DataFrame:
-    """Return the means over sims of what `compare_pairs` returned, one row per bin and band."""
-    means = {name: array.mean(0) for name, array in comparison.items()}
+def correlate_partly(
+    low: np.ndarray,
+    high: np.ndarray,
+    ell_max: int,
+    edges: Sequence[int],
+    fractions: Sequence[float],
+) -> np.ndarray:
+    """Return the correlation that is left when pairs share only some of their modes.
+
+    Parameters
+    ----------
+    low, high, ell_max, edges
+        As for `compare_pairs`.
+    fractions
+        Share of the modes (l, m) that the cheap member keeps; the others come from another sim.
+
+    Returns
+    -------
+    array
+        Shape (n_fractions, n, n_bins, n_bands).
+    """
+    # one draw for all, so that the modes of a small share are among those of a larger one
+    position = np.random.default_rng(0).random(low.shape[-1])
+    strangers = np.roll(low, 1, axis=0)
+
+    def correlate(fraction: float) -> np.ndarray:
+        mixed = np.where(position < fraction, low, strangers)
+        norm = band_spectrum(mixed, mixed, ell_max, edges) * power
+        return band_spectrum(high, mixed, ell_max, edges) / np.sqrt(norm)
+
+    power = band_spectrum(high, high, ell_max, edges)
+    return np.stack([correlate(fraction) for fraction in fractions])
+
+
+def summarise_pairing(
+    levels: Sequence[dict[str, np.ndarray]], ladder: Sequence[str], edges: Sequence[int]
+) -> pd.DataFrame:
+    """Return the means over sims, one row per two neighbouring tiers, bin and band.
+
+    Parameters
+    ----------
+    levels
+        What `compare_pairs` returned for every two neighbours of the ladder.
+    ladder
+        Names of the tiers, cheapest first.
+    edges
+        Band edges.
+    """
+    names = ["r_matched", "r_unmatched", "power_ratio"]
     rows = [
-        {"bin": b + 1, "ell_min": low, "ell_max": high}
-        | {name: float(mean[b, band]) for name, mean in means.items()}
-        for b in range(means["r_matched"].shape[0])
+        [lower, upper, b + 1, low, high, *(float(level[name][:, b, band].mean()) for name in names)]
+        for level, lower, upper in zip(levels, ladder[:-1], ladder[1:], strict=True)
+        for b in range(level["r_matched"].shape[1])
         for band, low, high in _bands(edges)
     ]
-    columns = ["bin", "ell_min", "ell_max", "r_matched", "r_unmatched", "power_ratio"]
-    return pd.DataFrame(rows, columns=columns)
+    return pd.DataFrame(rows, columns=["low", "high", "bin", "ell_min", "ell_max", *names])
+
+
+def summarise_replication(shells: Shells, box: float) -> pd.DataFrame:
+    """Return how often the periodic box fills every shell.
+
+    Parameters
+    ----------
+    shells
+        The shells.
+    box
+        Side of the box in Mpc/h.
+
+    Returns
+    -------
+    DataFrame
+        One row a shell, nearest first: `chi_min_mpc_h`, `chi_max_mpc_h`; `boxes`, the volume
+        inside the shell's outer edge over that of the box, so how often one structure of the box
+        stands in the light cone up to there; `repeats`, how often a line of sight along an axis of
+        the box has passed the same structure; `ell_box`, the multipole of the box's fundamental
+        mode, below which the light cone lacks power.
+    """
+    low, high = shells.edges[:-1], shells.edges[1:]
+    return pd.DataFrame(
+        {
+            "shell": np.arange(shells.n_shells) + 1,
+            "chi_min_mpc_h": low,
+            "chi_max_mpc_h": high,
+            "boxes": 4 * np.pi / 3 * (high / box) ** 3,
+            "repeats": high / box,
+            "ell_box": 2 * np.pi * 0.5 * (low + high) / box,
+        }
+    )
 
 
 def summarise_whitening(white_spectra: np.ndarray, edges: Sequence[int]) -> pd.DataFrame:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-MESH_TIERS = ("lpt", "particle_mesh")
+MESH_TIERS = ("lpt", "particle_mesh", "baryons")
 DISK_TIERS = ("shells_on_disk", "shear_on_disk")
 DISK_CLASSES = (
     "mflens.simulate.shells_on_disk.ShellsOnDisk",

@@ -9,7 +9,7 @@ TRIANGLE_RUNS = [(m, n) for m, n in RUNS_AT_MOST if m != "prior"] or RUNS_AT_MOS
 
 rule tabulate_pairing:
     message:
-        "Measure correlation and power ratio of pairs, and the variance of the matched phases."
+        "Measure correlation and power ratio of pairs, and how the box repeats."
     input:
         maps=PLAN.files("simulate_maps", ["pairs"]),
     output:
@@ -17,11 +17,15 @@ rule tabulate_pairing:
         pairing_markdown=f"{RESULTS}/tabulate_pairing/pairing.md",
         whitening=f"{RESULTS}/tabulate_pairing/whitening.csv",
         whitening_markdown=f"{RESULTS}/tabulate_pairing/whitening.md",
+        replication=f"{RESULTS}/tabulate_pairing/replication.csv",
+        replication_markdown=f"{RESULTS}/tabulate_pairing/replication.md",
         comparison=f"{RESULTS}/tabulate_pairing/pairing.h5",
     params:
         code("tabulate_pairing"),
         ladder=LADDER,
         bands=config["simulate"]["bands"],
+        shells=config["theory"]["shells"],
+        box_mpc_h=config["simulate"]["mesh"]["box_mpc_h"],
     conda:
         "../../envs/mflens.yaml"
     log:

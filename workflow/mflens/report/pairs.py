@@ -21,6 +21,8 @@ def plot_pairing(
     r_unmatched: np.ndarray,
     power_ratio: np.ndarray,
     *,
+    r_partly: np.ndarray,
+    fractions: np.ndarray,
     edges: np.ndarray,
     ladder: Sequence[str],
 ) -> Figure:
@@ -31,6 +33,9 @@ def plot_pairing(
     r_matched, r_unmatched, power_ratio
         What `pairing.compare_pairs` returns for every two neighbours of the ladder, shape
         (n_tiers - 1, n, n_bins, n_bands).
+    r_partly, fractions
+        What `pairing.correlate_partly` returns, shape (n_tiers - 1, n_fractions, n, n_bins,
+        n_bands), and the shares of the modes, shape (n_fractions,).
     edges
         Band edges in l.
     ladder
@@ -40,7 +45,7 @@ def plot_pairing(
     -------
     Figure
         One column per neighbouring tiers; lines are means over sims, bands their standard
-        deviation.
+        deviation, grey lines means over sims and bins.
     """
     n_levels, n, n_bins, _ = r_matched.shape
     labels = [style.label for style in tier_styles(ladder).values()]
@@ -58,6 +63,7 @@ def plot_pairing(
             draw_mean(top, ell, r_matched[level, :, b], **look, linestyle="-")
             draw_mean(top, ell, r_unmatched[level, :, b], **look, linestyle=":", hollow=True)
             draw_mean(bottom, ell, power_ratio[level, :, b], **look, linestyle="-")
+        draw_loss(top, np.sqrt(edges[:-1] * edges[1:]), r_partly[level], fractions)
         top.axhline(0, color="0.6", lw=0.6, zorder=0)
         bottom.axhline(1, color="0.6", lw=0.6, zorder=0)
         low, high = labels[level : level + 2]
@@ -82,6 +88,16 @@ def draw_mean(
     ax.plot(ell, mean, markerfacecolor=face, **look)  # type: ignore[arg-type]
 
 
+def draw_loss(ax: Axes, ell: np.ndarray, r_partly: np.ndarray, fractions: np.ndarray) -> None:
+    """Draw the correlation that shares of the modes leave, shape (n_fractions, n, n_bins, ...)."""
+    for fraction, values in zip(fractions, r_partly.mean(axis=(1, 2)), strict=True):
+        ax.plot(ell, values, color="0.55", lw=0.9, linestyle=(0, (4, 2)), zorder=1)
+        ax.annotate(
+            f"{100 * fraction:.0f} %", (ell[-1], values[-1]), (3, 0), color="0.4",
+            textcoords="offset points", va="center", fontsize=7,
+        )  # fmt: skip
+
+
 def set_ell_axis(ax: Axes, edges: np.ndarray) -> None:
     """Make the axis logarithmic in l and tick it at powers of two inside the bands."""
     ax.set_xscale("log")
@@ -93,7 +109,7 @@ def set_ell_axis(ax: Axes, edges: np.ndarray) -> None:
 
 
 def add_legend(ax: Axes, colours: np.ndarray, n_bins: int) -> None:
-    """Explain bins by colour and marker, matched and unmatched by line."""
+    """Explain bins by colour and marker, what is shared by line."""
     handles = [
         Line2D([], [], color=colours[b], marker=BIN_MARKERS[b % len(BIN_MARKERS)], lw=0)
         for b in range(n_bins)
@@ -101,6 +117,8 @@ def add_legend(ax: Axes, colours: np.ndarray, n_bins: int) -> None:
     handles += [
         Line2D([], [], color="black", linestyle="-", marker="o"),
         Line2D([], [], color="black", linestyle=":", marker="o", markerfacecolor="white"),
+        Line2D([], [], color="0.55", linestyle=(0, (4, 2))),
     ]
-    names = [f"source bin {b + 1}" for b in range(n_bins)] + ["matched", "unmatched"]
-    ax.legend(handles, names, loc="center", ncols=2, bbox_to_anchor=(0.5, 0.42))
+    names = [f"source bin {b + 1}" for b in range(n_bins)]
+    names += ["matched", "unmatched", "share of modes"]
+    ax.legend(handles, names, loc="lower left", ncols=2, bbox_to_anchor=(0.0, 0.08))

@@ -76,6 +76,7 @@ TIER_STYLES = {
     "lognormal": Style("lognormal", "#0072B2", "o", "-"),
     "lpt": Style("2LPT", "#009E73", "^", "--"),
     "particle_mesh": Style("N-body", "#D55E00", "s", "-."),
+    "baryons": Style("N-body with feedback", "#000000", "P", (0, (3, 1, 1, 1))),
     "shells_on_disk": Style("shells on disk", "#CC79A7", "D", ":"),
 }
 OTHER_TIERS = ("#E69F00", "#56B4E9", "#7F7F7F")  # for tiers of the user's own

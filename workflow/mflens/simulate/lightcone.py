@@ -2,20 +2,28 @@
 
 The mesh is filtered to what a shell's map can hold, interpolated along lines of sight through
 repeated boxes and averaged with volume weights: one operator for the linear and for the evolved
-density, so that both see the same modes.
+density, so that both see the same modes. Lines of sight end on rings of Gauss-Legendre nodes, as
+many as the shell's content needs, so that near shells cost little.
 """
 
 from dataclasses import dataclass
 from functools import cache
 
+import ducc0
+import numba
 import numpy as np
-from numba import njit
+import scipy.fft
+from numba import njit, prange
 
-from mflens.simulate import harmonics
+from mflens.simulate.harmonics import degrees
 from mflens.theory.kernels import Shells
 from mflens.theory.spectra import mesh_wavenumbers
 
 INTERPOLATION = 2
+MARGIN = 64  # multipoles by which a shell's content reaches beyond k chi
+POLE = 24  # points of a ring beyond twice its highest order
+TILE = 16  # rings, and points of a ring, that lie together in memory
+LANES = 16  # nodes of a line of sight that a processor sums at once
 
 
 @dataclass(frozen=True)
@@ -29,7 +37,7 @@ class Mesh:
     box_mpc_h
         Side in Mpc/h.
     projection_nside
-        Resolution of the maps that the box is projected on.
+        A shell keeps what HEALPix maps of this resolution hold, l < 3 nside.
     """
 
     n_mesh: int
@@ -39,11 +47,66 @@ class Mesh:
     def cuts(self, shells: Shells) -> np.ndarray:
         """Return the largest wavenumber in h/Mpc kept in each shell, shape (n_shells,).
 
-        A map analysed up to l <= nside holds l < 3 nside without aliasing; beyond the
-        mesh's Nyquist wavenumber there is nothing to keep.
+        Beyond the mesh's Nyquist wavenumber there is nothing to keep.
         """
         nyquist = np.pi * self.n_mesh / self.box_mpc_h
         return np.minimum(nyquist, 3 * self.projection_nside / shells.edges[1:])
+
+
+class Rings:
+    """Rings on the sky that integrate the product of two band-limited functions exactly.
+
+    Gauss-Legendre nodes in latitude; towards the poles the rings hold fewer points, as functions
+    of degree l have no power beyond m = l sin(theta) there.
+
+    Parameters
+    ----------
+    degree
+        Sum of the two band limits.
+
+    Attributes
+    ----------
+    directions
+        Unit vectors in an order that keeps neighbours on the sky together, shape (3, n_points),
+        float32.
+    """
+
+    def __init__(self, degree: int) -> None:
+        n_rings = degree // 2 + 1
+        theta, number = ducc0.misc.GL_thetas(n_rings), np.arange(n_rings)
+        wanted = np.ceil(degree * np.sin(theta)).astype(int) + POLE
+        n_phi = np.array([scipy.fft.next_fast_len(int(n), real=True) for n in wanted])
+        start = np.cumsum(n_phi) - n_phi
+        self.geometry = {
+            "theta": theta,
+            "nphi": n_phi.astype(np.uint64),
+            "phi0": np.zeros(theta.size),
+            "ringstart": start.astype(np.uint64),
+        }
+        ring = np.repeat(number, n_phi)
+        turn = (np.arange(ring.size) - start[ring]) / n_phi[ring]
+        tiles = (n_phi[TILE * (number // TILE)] // TILE)[ring]
+        self.order = np.lexsort((np.floor(turn * tiles), ring // TILE))
+        sin, cos = np.sin(theta).astype(np.float32)[ring], np.cos(theta).astype(np.float32)[ring]
+        phi = (2 * np.pi * turn).astype(np.float32)
+        xyz = np.stack([sin * np.cos(phi), sin * np.sin(phi), cos])
+        self.directions = xyz[:, self.order]
+        self.area = (ducc0.misc.GL_weights(n_rings, 1) / n_phi)[ring[self.order]]
+
+    def analyse(self, values: np.ndarray, ell_max: int) -> np.ndarray:
+        """Return the harmonic coefficients of values in all directions by quadrature."""
+        weighted = np.empty(self.order.size)
+        weighted[self.order] = values * self.area
+        n_threads = numba.get_num_threads()
+        return ducc0.sht.adjoint_synthesis(
+            map=weighted[None], lmax=ell_max, spin=0, nthreads=n_threads, **self.geometry
+        )[0]
+
+
+@cache
+def rings(degree: int) -> Rings:
+    """Return the rings, made once for all light cones of a job."""
+    return Rings(degree)
 
 
 class LightCone:
@@ -60,20 +123,21 @@ class LightCone:
     """
 
     def __init__(self, shells: Shells, mesh: Mesh, ell_max: int) -> None:
-        import healpy
-
         self.shells, self.mesh, self.ell_max = shells, mesh, ell_max
-        n_pix = healpy.nside2npix(mesh.projection_nside)
-        self.directions = np.stack(healpy.pix2vec(mesh.projection_nside, np.arange(n_pix)), axis=1)
-        self.wavenumber = mesh_wavenumbers(mesh.n_mesh, mesh.box_mpc_h)
+        self.wavenumber = mesh_wavenumbers(mesh.n_mesh, mesh.box_mpc_h).astype(np.float32)
         self.cuts = mesh.cuts(shells)
+        # interpolation leaves images beyond the cut, the more the nearer it is to Nyquist
+        images = 1 + 0.5 * (self.cuts * mesh.box_mpc_h / (np.pi * mesh.n_mesh)) ** 2
+        content = images * self.cuts * shells.edges[1:] + MARGIN
+        self.rings = [rings(int(degree)) for degree in np.ceil(content) + ell_max]
 
     @cache  # noqa: B019  (a light cone lives as long as its job)
     def window(self, order: int) -> np.ndarray:
         """Return the Fourier window of B-spline assignment (2: linear, 3: TSC) on the mesh."""
         n = self.mesh.n_mesh
         x, z = np.sinc(np.fft.fftfreq(n)), np.sinc(np.arange(n // 2 + 1) / n)
-        return (x[:, None, None] * x[None, :, None] * z[None, None, :]) ** order
+        window = (x[:, None, None] * x[None, :, None] * z[None, None, :]) ** order
+        return window.astype(np.float32)
 
     def project(
         self, density: np.ndarray, slopes: np.ndarray, assignment: int, only: int | None = None
@@ -87,7 +151,8 @@ class LightCone:
         slopes
             d ln D per shell thickness in each shell: growth inside the shell.
         assignment
-            Order of the particle assignment to undo (3 for TSC, 0 for a field on the mesh).
+            Order of the particle assignment to undo (3 for TSC), whose cells are centred on
+            (i + 1/2) / n; 0 for a field on the mesh points i / n.
         only
             Project this shell alone.
 
@@ -96,51 +161,77 @@ class LightCone:
         array
             Shape (n_shells, n_alm), or (n_alm,) with `only`; healpy's order.
         """
-        density = density / self.window(assignment + INTERPOLATION)
+        density = density.astype(np.complex64) / self.window(assignment + INTERPOLATION)
+        origin = np.float32(0.5 if assignment else 0.0)
         if only is not None:
-            return self._project_shell(density, slopes, only)
-        return np.stack(
-            [self._project_shell(density, slopes, i) for i in range(self.shells.n_shells)]
-        )
+            return self._sum(self._filter(density, self.cuts[only]), origin, slopes[only], only)
+        alm = np.empty((self.shells.n_shells, degrees(self.ell_max).size), dtype=complex)
+        for cut in np.unique(self.cuts):
+            field = self._filter(density, cut)
+            for i in np.flatnonzero(self.cuts == cut):
+                alm[i] = self._sum(field, origin, slopes[i], i)
+        return alm
 
-    def _project_shell(self, density: np.ndarray, slopes: np.ndarray, i: int) -> np.ndarray:
+    def _filter(self, density: np.ndarray, cut: float) -> np.ndarray:
+        """Return the density on the mesh without wavenumbers beyond the cut, float32."""
         n = self.mesh.n_mesh
-        kept = np.where(self.wavenumber <= self.cuts[i], density, 0).astype(np.complex64)
-        field = np.fft.irfftn(kept, s=(n, n, n), axes=(0, 1, 2)).astype(np.float32)
-        n_radial = 6 + int(np.ceil(0.36 * self.cuts[i] * self.shells.thickness_mpc_h))
+        kept = np.where(self.wavenumber <= cut, density, 0)
+        return scipy.fft.irfftn(kept, s=(n, n, n), workers=numba.get_num_threads())
+
+    def _sum(self, field: np.ndarray, origin: np.float32, slope: float, i: int) -> np.ndarray:
+        """Return the harmonic coefficients of a field's volume average over shell i."""
+        n_radial = 2 + 0.36 * self.cuts[i] * self.shells.thickness_mpc_h
+        n_radial = LANES * int(np.ceil(n_radial / LANES))
         chi, weight = self.shells.quadrature(i, n_radial)
-        weight = weight * (1 + slopes[i] * self.shells.offset(i, chi))
-        sky = _sample(field, self.directions, chi * n / self.mesh.box_mpc_h, weight)
-        return harmonics.project(sky, self.ell_max)
+        weight = weight * (1 + slope * self.shells.offset(i, chi))
+        radii = chi * self.mesh.n_mesh / self.mesh.box_mpc_h
+        radii, weight = radii.astype(np.float32), weight.astype(np.float32)
+        sky = _sample(field, origin, self.rings[i].directions, radii, weight)
+        return self.rings[i].analyse(sky, self.ell_max)
 
 
-@njit(cache=True, fastmath=True)
+@njit(inline="always")
+def _linear(flat: np.ndarray, row: int, k: int, k1: int, z: float) -> float:
+    """Interpolate along the last axis."""
+    return flat[row + k] + z * (flat[row + k1] - flat[row + k])
+
+
+@njit(cache=True, fastmath=True, parallel=True)
 def _sample(
-    field: np.ndarray, directions: np.ndarray, radii: np.ndarray, weights: np.ndarray
+    field: np.ndarray,
+    origin: float,
+    directions: np.ndarray,
+    radii: np.ndarray,
+    weights: np.ndarray,
 ) -> np.ndarray:
     """Sum weights * field over points along each direction, trilinear and periodic.
 
-    Radii are in cells; the observer sits on the mesh point (0, 0, 0).
+    Radii are in cells; the mesh point (0, 0, 0) lies at (origin, origin, origin) from the
+    observer. All numbers are float32.
     """
     # n is a power of two: a mask wraps negative cells too, several times faster than a division
-    last = field.shape[0] - 1
-    result = np.zeros(directions.shape[0])
-    for p in range(directions.shape[0]):
-        total = 0.0
+    n, one = np.int32(field.shape[0]), np.int32(1)
+    last, flat = n - one, field.ravel()
+    result = np.empty(directions.shape[1], dtype=np.float32)
+    for p in prange(result.size):
+        total = np.float32(0)
         for r in range(radii.size):
-            x = directions[p, 0] * radii[r]
-            y = directions[p, 1] * radii[r]
-            z = directions[p, 2] * radii[r]
+            x = directions[0, p] * radii[r] - origin
+            y = directions[1, p] * radii[r] - origin
+            z = directions[2, p] * radii[r] - origin
             fx, fy, fz = np.floor(x), np.floor(y), np.floor(z)
-            i, j, k = int(fx) & last, int(fy) & last, int(fz) & last
-            i1, j1, k1 = (i + 1) & last, (j + 1) & last, (k + 1) & last
+            i, j, k = np.int32(fx), np.int32(fy), np.int32(fz)
             x -= fx
             y -= fy
             z -= fz
-            low = (1 - y) * ((1 - z) * field[i, j, k] + z * field[i, j, k1])
-            low += y * ((1 - z) * field[i, j1, k] + z * field[i, j1, k1])
-            high = (1 - y) * ((1 - z) * field[i1, j, k] + z * field[i1, j, k1])
-            high += y * ((1 - z) * field[i1, j1, k] + z * field[i1, j1, k1])
-            total += weights[r] * ((1 - x) * low + x * high)
+            i, i1 = (i & last) * n, ((i + one) & last) * n
+            j, j1 = j & last, (j + one) & last
+            # unsigned, as numba would test signed indices for being negative
+            k, k1 = np.uint32(k & last), np.uint32((k + one) & last)
+            low = _linear(flat, np.uint32((i + j) * n), k, k1, z)
+            low += y * (_linear(flat, np.uint32((i + j1) * n), k, k1, z) - low)
+            high = _linear(flat, np.uint32((i1 + j) * n), k, k1, z)
+            high += y * (_linear(flat, np.uint32((i1 + j1) * n), k, k1, z) - high)
+            total += weights[r] * (low + x * (high - low))
         result[p] = total
     return result

@@ -5,7 +5,9 @@ shells at each l with the covariance it has by theory; the result is white by co
 replaces the normals that GLASS would draw.
 """
 
+import numba
 import numpy as np
+import scipy.fft
 from scipy.linalg import solve_triangular
 
 from mflens.simulate.harmonics import degrees
@@ -18,7 +20,6 @@ from mflens.theory.spectra import (
     interpolate_log,
     lattice_measure,
     matter_spectra,
-    mesh_wavenumbers,
 )
 
 FILL = 0.25
@@ -40,15 +41,17 @@ def linear_density(base: BaseMeasure, mesh: Mesh, k: np.ndarray, power: np.ndarr
     Returns
     -------
     array
-        numpy's rfftn convention, shape (n, n, n // 2 + 1), complex128.
+        numpy's rfftn convention, shape (n, n, n // 2 + 1), complex64.
     """
-    noise = np.fft.rfftn(base.white_noise(mesh.n_mesh))
-    cell = (mesh.box_mpc_h / mesh.n_mesh) ** 3
-    modes = mesh_wavenumbers(mesh.n_mesh, mesh.box_mpc_h)
-    modes[0, 0, 0] = modes[0, 0, 1]
-    colour = np.sqrt(interpolate_log(k, power, modes) / cell)
-    colour[0, 0, 0] = 0.0
-    return noise * colour
+    n = mesh.n_mesh
+    noise = scipy.fft.rfftn(base.white_noise(n), workers=numba.get_num_threads())
+    # |k|^2 takes few values on a mesh: integers in units of the box's fundamental mode
+    axis = np.fft.fftfreq(n, 1 / n).astype(int) ** 2
+    square = axis[:, None, None] + axis[None, :, None] + axis[None, None, : n // 2 + 1]
+    modes = 2 * np.pi / mesh.box_mpc_h * np.sqrt(np.arange(1, square.max() + 1))
+    cell = (mesh.box_mpc_h / n) ** 3
+    colour = np.sqrt(interpolate_log(k, power, modes) / cell).astype(np.float32)
+    return noise * np.concatenate([np.zeros(1, dtype=np.float32), colour])[square]
 
 
 def linear_covariance(

@@ -5,27 +5,24 @@ snapshot goes to disk.
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
 
 import numba
 import numpy as np
 import pandas as pd
-from scipy.interpolate import interp1d
+import scipy.fft
+from numba import njit, prange
 
 from mflens.simulate import harmonics
-from mflens.simulate.engine import (
-    fourier,
-    initial_conditions,
-    integration,
-    mesh,
-    solver,
-    utils,
-)
+from mflens.simulate.engine import fourier, initial_conditions, mesh, utils
 from mflens.simulate.lightcone import LightCone
 from mflens.simulate.tiers import Draw, Sky
 from mflens.theory.cosmology import Cosmology
 from mflens.theory.growth import Growth
 
 TSC = 3
+STENCIL = 7  # points of PySCo's finite differences
 
 
 class LagrangianPerturbation:
@@ -49,12 +46,15 @@ class LagrangianPerturbation:
         particles = Particles(cosmology, draw.linear_density, self.sky.mesh.box_mpc_h)
         for i, z in enumerate(cosmology.shell_growth.z):
             position, _ = particles.displace(1 / (1 + z), self.order)
-            yield self._shell(position, cosmology, i)
+            yield self._shell(mesh_density(position, self.sky.mesh.n_mesh), cosmology, i)
 
-    def _shell(self, position: np.ndarray, cosmology: Cosmology, i: int) -> np.ndarray:
-        density = mesh_density(position, self.sky.mesh.n_mesh)
+    def coefficients(self, density: np.ndarray, cosmology: Cosmology, i: int) -> np.ndarray:
+        """Return the harmonic coefficients of shell i from the mesh of its time, (n_alm,)."""
         slopes = cosmology.shell_growth.slope
-        alm = self.lightcone.project(density, slopes, assignment=TSC, only=i)
+        return self.lightcone.project(density, slopes, assignment=TSC, only=i)
+
+    def _shell(self, density: np.ndarray, cosmology: Cosmology, i: int) -> np.ndarray:
+        alm = self.coefficients(density, cosmology, i)
         return harmonics.synthesise(alm, self.sky.nside, self.sky.ell_max)
 
 
@@ -89,10 +89,31 @@ class ParticleMesh(LagrangianPerturbation):
             ln_end = -np.log1p(cosmology.shell_growth.z[i])
             n_steps = int(np.ceil((ln_end - ln_start) / self.max_step_ln_a))
             for ln_a in np.linspace(ln_start, ln_end, n_steps + 1)[1:]:
-                state = particles.step(state, np.exp(ln_a))
+                particles.step(state, np.exp(ln_a))
             ln_start = ln_end
-            maps.append(self._shell(state[0], cosmology, i))
+            maps.append(self._shell(state.density, cosmology, i))
         yield from reversed(maps)
+
+
+@dataclass
+class State:
+    """Particles at one time, in PySCo's units.
+
+    Attributes
+    ----------
+    a
+        Scale factor.
+    position, velocity, acceleration
+        Shape (n_particles, 3), float32; positions in units of the box.
+    density
+        Fourier mesh of their density contrast (`mesh_density`).
+    """
+
+    a: float
+    position: np.ndarray
+    velocity: np.ndarray
+    acceleration: np.ndarray
+    density: np.ndarray
 
 
 class Particles:
@@ -109,29 +130,24 @@ class Particles:
     """
 
     def __init__(self, cosmology: Cosmology, density: np.ndarray, box: float) -> None:
-        n = density.shape[0]
         self.growth: Growth = cosmology.growth
+        self.Omega_m = cosmology.parameters["Omega_m"]
+        self.n = density.shape[0]
+        self.n_threads = numba.get_num_threads()
         self.param = pd.Series(
-            {
-                "theory": "newton", "H0": 100 * cosmology.parameters["h"],
-                "Om_m": cosmology.parameters["Omega_m"], "boxlen": box, "npart": n**3,
-                "ncoarse": int(np.log2(n)), "mass_scheme": "TSC",
-                "nthreads": numba.get_num_threads(),
-                "linear_newton_solver": "fft", "gradient_stencil_order": 7,
-                "save_power_spectrum": "no",
-                "write_snapshot": False, "dealiased_ICS": False, "position_ICS": "edge",
-            }
-        )  # fmt: skip
-        self.clock = [interp1d(self.growth.time, self.growth.ln_a, fill_value="extrapolate")]
+            {"nthreads": self.n_threads, "dealiased_ICS": False, "position_ICS": "edge"}
+        )
         potential = density.astype(np.complex64)
         fourier.inverse_laplacian(potential)
-        self.first = _gradient(potential)
+        self.first = self._gradient(potential)
         second = fourier.fft_3D_real(
-            initial_conditions.compute_2ndorder_rhs(potential, self.param),
-            self.param["nthreads"],
+            initial_conditions.compute_2ndorder_rhs(potential, self.param), self.n_threads
         )
         fourier.inverse_laplacian(second)
-        self.second = _gradient(second)
+        self.second = self._gradient(second)
+
+    def _gradient(self, potential: np.ndarray) -> np.ndarray:
+        return fourier.ifft_3D_real_grad(fourier.gradient(potential), self.n_threads)
 
     def displace(self, a: float, order: int = 2) -> tuple[np.ndarray, np.ndarray]:
         """Return positions in box units and velocities in PySCo's units at scale factor a.
@@ -152,26 +168,33 @@ class Particles:
         utils.periodic_wrap(position)
         return position, velocity
 
-    def start(self, a: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return position, velocity and acceleration of the initial conditions at a."""
+    def start(self, a: float) -> State:
+        """Return the initial conditions at scale factor a."""
         position, velocity = self.displace(a)
-        self._set_time(a)
-        return position, velocity, solver.pm(position, self.param)[0]
+        return State(a, position, velocity, *self.accelerate(position, a))
 
-    def step(
-        self, state: tuple[np.ndarray, np.ndarray, np.ndarray], a: float
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return the state one leapfrog step later, at scale factor a."""
-        empty = np.empty(0, dtype=np.float32)
-        duration = np.float32(self.growth.at("time", a) - self.param["t"])
-        moved = integration.leapfrog(*state, empty, empty, duration, self.clock, self.param)
-        self._set_time(a)
-        return moved[:3]
+    def step(self, state: State, a: float) -> None:
+        """Move the state one leapfrog step on, to scale factor a: kick, drift, kick."""
+        duration = np.float32(self.growth.at("time", a) - self.growth.at("time", state.a))
+        half = np.float32(0.5 * duration)
+        utils.add_vector_scalar_inplace(state.velocity, state.acceleration, -half)
+        utils.add_vector_scalar_inplace(state.position, state.velocity, duration)
+        utils.periodic_wrap(state.position)
+        state.a = a
+        state.acceleration, state.density = self.accelerate(state.position, a)
+        utils.add_vector_scalar_inplace(state.velocity, state.acceleration, -half)
 
-    def _set_time(self, a: float) -> None:
-        self.param["aexp"] = a
-        self.param["t"] = float(self.growth.at("time", a))
-        utils.set_units(self.param)
+    def accelerate(self, position: np.ndarray, a: float) -> tuple[np.ndarray, np.ndarray]:
+        """Return minus the acceleration, PySCo's sign, and the density mesh it comes from.
+
+        The forces are those of PySCo's `solver.pm`: TSC twice and its window undone. That
+        function keeps its density to itself, and the light cone needs it.
+        """
+        density = mesh_density(position, self.n)
+        source = density * (_green(self.n) * np.float32(1.5 * a * self.Omega_m))
+        potential = scipy.fft.irfftn(source, workers=self.n_threads)
+        force = mesh.derivative(potential, STENCIL)
+        return mesh.invTSC_vec(force, position), density
 
 
 def mesh_density(position: np.ndarray, n_mesh: int) -> np.ndarray:
@@ -183,19 +206,62 @@ def mesh_density(position: np.ndarray, n_mesh: int) -> np.ndarray:
         In box units, shape (n_particles, 3), float32.
     n_mesh
         Cells per side.
+
+    Returns
+    -------
+    array
+        numpy's rfftn convention, shape (n, n, n // 2 + 1), complex64. As PySCo has it, cell i is
+        centred on (i + 1/2) / n.
     """
-    density = mesh.TSC_seq(position, n_mesh)
-    # PySCo's cell i is centred on (i + 1/2) / n; the light cone counts from mesh points
-    density = np.fft.rfftn(density * (n_mesh**3 / position.shape[0]) - 1)
-    return density * _half_cell_shift(n_mesh)
+    n_threads = numba.get_num_threads()
+    density = _assign(position, n_mesh, n_threads) * np.float32(n_mesh**3 / position.shape[0])
+    density = scipy.fft.rfftn(density, workers=n_threads)
+    density[0, 0, 0] = 0
+    return density
 
 
-def _half_cell_shift(n: int) -> np.ndarray:
-    """Return the phases that move a field by half a cell along each axis."""
-    x = np.exp(-1j * np.pi * np.fft.fftfreq(n))
-    z = np.exp(-1j * np.pi * np.arange(n // 2 + 1) / n)
-    return x[:, None, None] * x[None, :, None] * z[None, None, :]
+@njit(cache=True, parallel=True)
+def _assign(position: np.ndarray, n: int, n_threads: int) -> np.ndarray:
+    """Return the number of particles in each cell, triangular-shaped clouds, shape (n, n, n).
+
+    PySCo's own assignment runs on one thread below four; here each thread fills a mesh.
+    """
+    parts = np.zeros((n_threads, n**3), dtype=np.float32)
+    share = -(-position.shape[0] // n_threads)
+    for thread in prange(n_threads):
+        _add_clouds(parts[thread], position[thread * share : (thread + 1) * share], n)
+    return parts.sum(axis=0).reshape(n, n, n)
 
 
-def _gradient(potential: np.ndarray) -> np.ndarray:
-    return fourier.ifft_3D_real_grad(fourier.gradient(potential), 1)
+@njit(cache=True, fastmath=True)
+def _add_clouds(cells: np.ndarray, position: np.ndarray, n: int) -> None:
+    """Add triangular-shaped clouds to the cells of a mesh, shape (n^3,)."""
+    for p in range(position.shape[0]):
+        i, x = _share_out(position[p, 0], n)
+        j, y = _share_out(position[p, 1], n)
+        k, z = _share_out(position[p, 2], n)
+        for a in range(3):
+            for b in range(3):
+                row, weight = (i[a] * n + j[b]) * n, x[a] * y[b]
+                cells[np.uint64(row + k[0])] += weight * z[0]
+                cells[np.uint64(row + k[1])] += weight * z[1]
+                cells[np.uint64(row + k[2])] += weight * z[2]
+
+
+@njit(inline="always")
+def _share_out(x: float, n: int) -> tuple[tuple[int, int, int], tuple[float, float, float]]:
+    """Return the three cells along an axis that a particle at x, in box units, has a part in."""
+    half = np.float32(0.5)
+    x *= np.float32(n)
+    cell = np.int64(x)
+    x -= np.float32(cell) + half
+    cells = ((cell - 1) & (n - 1), cell & (n - 1), (cell + 1) & (n - 1))
+    return cells, (half * (half - x) ** 2, np.float32(0.75) - x**2, half * (half + x) ** 2)
+
+
+@cache
+def _green(n: int) -> np.ndarray:
+    """Return PySCo's Green function with the windows of both TSC assignments undone."""
+    ones = np.ones((n, n, n // 2 + 1), dtype=np.complex64)
+    fourier.inverse_laplacian_compensated(ones, TSC)
+    return ones.real.copy()

@@ -29,6 +29,7 @@ BUILT_IN = {
     "lognormal": "mflens.simulate.lognormal.Lognormal",
     "lpt": "mflens.simulate.particles.LagrangianPerturbation",
     "particle_mesh": "mflens.simulate.particles.ParticleMesh",
+    "baryons": "mflens.simulate.baryons.Baryons",
     "shells_on_disk": "mflens.simulate.shells_on_disk.ShellsOnDisk",
     "shear_on_disk": "mflens.simulate.shells_on_disk.ShearOnDisk",
 }

@@ -87,7 +87,8 @@ def compute_power(
     params = camb_parameters(cosmology)
     params.WantCls = False
     params.NonLinear = camb.model.NonLinear_none
-    params.NonLinearModel.set_params(nonlinear)
+    feedback = cosmology.get("log10_T_AGN", 7.8)
+    params.NonLinearModel.set_params(nonlinear, HMCode_logT_AGN=feedback)
     redshifts = np.unique(np.append(z, 0.0))
     params.set_matter_power(redshifts=redshifts[::-1], kmax=k_max, nonlinear=False)
     results = camb.get_transfer_functions(params)
@@ -102,3 +103,21 @@ def compute_power(
     results.calc_power_spectra()
     _, _, boosted = results.get_matter_power_spectrum(**grid)
     return Power(k=k, linear=linear[0], nonlinear=boosted[np.searchsorted(redshifts, z)])
+
+
+def feedback_response(cosmology: Mapping[str, float], z: np.ndarray, k: np.ndarray) -> np.ndarray:
+    """Return P / P without feedback of HMCode-2020, shape (n_z, n_k).
+
+    Parameters
+    ----------
+    cosmology
+        As for `compute_power`, with `log10_T_AGN` (K).
+    z, k
+        Redshifts, shape (n_z,), and wavenumbers in h/Mpc, shape (n_k,).
+    """
+    plain, fed = (
+        compute_power(cosmology, z, max(k[-1], 1.0), model)
+        for model in ("mead2020", "mead2020_feedback")
+    )
+    ratio = fed.nonlinear / plain.nonlinear
+    return np.stack([np.interp(np.log(k), np.log(plain.k), row) for row in ratio])
