@@ -97,7 +97,7 @@ class Lognormal:
     def shifts(self, z: np.ndarray) -> np.ndarray:
         """Return the shift of each shell at redshift z, shape (n_shells,)."""
         if self.shift == "hilbert2011":
-            return np.asarray(glass.lognormal_shift_hilbert2011(z))
+            return np.array([glass.lognormal_shift_hilbert2011(float(one)) for one in z])
         return np.full(z.size, float(self.shift))
 
     def gaussian_spectra(
