@@ -41,7 +41,7 @@ def run(
     variables = dict.fromkeys([*THREAD_VARIABLES, "NUMBA_NUM_THREADS"], str(threads))
     command = [sys.executable, "-m", "mflens.benchmarks.alone"]
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    children = [
+    children: list[Any] = [
         subprocess.Popen(command, env=os.environ | variables, **pipes) for _ in range(processes)
     ]
     for word in (json.dumps([case, dict(options)]), "start"):

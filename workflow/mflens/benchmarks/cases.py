@@ -127,9 +127,11 @@ class LognormalSim(World):
         seconds["theory_s"] = max(theory - seconds["power_s"], 0.0)
         for part in ("new_sim_s", "same_sim_s"):
             sims = [Sim(number, number, lambda: cosmology, None)]
-            work = partial(simulate_chunk, sims, self.made, self.survey, self.sky, 0)
-            arrays, seconds[part] = timed(work, time.process_time)
-        seconds["write_s"] = self.write(arrays["maps"])
+            made, seconds[part] = timed(
+                partial(simulate_chunk, sims, self.made, self.survey, self.sky, 0),
+                time.process_time,
+            )
+        seconds["write_s"] = self.write(made["maps"])
         return seconds | self.transforms()
 
     def write(self, maps: np.ndarray) -> float:
