@@ -52,8 +52,7 @@ def world():
     covariance, fill = linear_covariance(kernels, k, cosmology.shell_growth, linear, shells, mesh)
     windows = shell_windows(shells, cosmology.background, parameters["h"])
     return SimpleNamespace(
-        shells=shells, mesh=mesh, k=k, kernels=kernels, weights=weights,
-        cosmology=cosmology, sky=sky,
+        shells=shells, mesh=mesh, k=k, kernels=kernels, cosmology=cosmology, sky=sky,
         survey=make_survey(SURVEY, NSIDE), windows=windows, covariance=covariance, fill=fill,
         lightcone=LightCone(shells, mesh, ELL_MAX),
         tiers={name: make_tier(name, options, sky) for name, options in OPTIONS.items()},

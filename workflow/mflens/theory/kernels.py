@@ -21,7 +21,7 @@ N_EXACT = 400
 # baryon wiggles (period 0.06 h/Mpc) last
 NODE_STEP_LOG = 0.15
 NODE_STEP_WIGGLES = 0.012
-WIGGLES_END = 0.3
+WIGGLES_END = 0.5
 
 
 @dataclass(frozen=True)
