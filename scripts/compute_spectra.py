@@ -32,12 +32,13 @@ def main(
     prior = Prior(parameters)
     shape = Shells(**shells)
     box = Mesh(**mesh) if mesh else None
-    arrays, _ = read_hdf5(kernels)
+    names = ["nodes", "weights", *(["k", "kernels"] if box else [])]
+    arrays, _ = read_hdf5(kernels, names)
     sims = read_table(table).query("split == @split").iloc[first:last]
     rows: dict[str, list[Any]] = {}
     for number, theta in sims.groupby("cosmology")[prior.names].first().iterrows():
         cosmology = make_cosmology(
-            number, prior.complete(theta), shape, arrays["kernels"], arrays["k"], nonlinear
+            number, prior.complete(theta), shape, arrays["weights"], arrays["nodes"], nonlinear
         )
         row = {
             "cosmology": number,

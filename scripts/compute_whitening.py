@@ -38,7 +38,7 @@ def main(
     arrays, attributes = read_hdf5(kernels)
     ell_max = int(attributes["ell_max"])
     median = prior.complete(prior.from_unit(np.full((1, len(prior.names)), 0.5))[0])
-    cosmology = make_cosmology(0, median, shape, arrays["kernels"], arrays["k"], nonlinear)
+    cosmology = make_cosmology(0, median, shape, arrays["weights"], arrays["nodes"], nonlinear)
     linear = interpolate_log(cosmology.k, cosmology.linear, arrays["k"])
     covariance, fill = linear_covariance(
         arrays["kernels"], arrays["k"], cosmology.shell_growth, linear, shape, box

@@ -18,8 +18,8 @@ from mflens.simulate.randomness import BaseMeasure
 from mflens.simulate.survey import make_survey
 from mflens.simulate.tiers import Sky, make_tier
 from mflens.theory.cosmology import make_cosmology
-from mflens.theory.kernels import Shells, compute_kernels, wavenumbers
-from mflens.theory.spectra import interpolate_log
+from mflens.theory.kernels import Shells, compute_kernels, node_wavenumbers, wavenumbers
+from mflens.theory.spectra import compress_kernels, interpolate_log
 
 NSIDE, ELL_MAX = 64, 128
 OPTIONS = {
@@ -42,11 +42,12 @@ def world():
     """The default run's light cone, survey and tiers at one cosmology."""
     shells, mesh = Shells(17, 200.0), Mesh(64, 1000.0, 128)
     k = wavenumbers(shells, 5.0, mesh.box_mpc_h)
-    kernels = compute_kernels(shells, k, ELL_MAX)
+    kernels, nodes = compute_kernels(shells, k, ELL_MAX), node_wavenumbers(k)
+    weights = compress_kernels(kernels, k, nodes)
     parameters = {
         "Omega_m": 0.3, "sigma_8": 0.8, "h": 0.7, "n_s": 0.96, "Omega_b": 0.046, "m_nu": 0.0
     }  # fmt: skip
-    cosmology = make_cosmology(0, parameters, shells, kernels, k, "mead2020")
+    cosmology = make_cosmology(0, parameters, shells, weights, nodes, "mead2020")
     sky = Sky(shells, NSIDE, ELL_MAX, mesh)
     linear = interpolate_log(cosmology.k, cosmology.linear, k)
     covariance, fill = linear_covariance(kernels, k, cosmology.shell_growth, linear, shells, mesh)

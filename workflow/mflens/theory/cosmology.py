@@ -11,10 +11,9 @@ from mflens.theory.kernels import Shells
 from mflens.theory.power import compute_background, compute_power
 from mflens.theory.spectra import (
     ShellGrowth,
-    continuum_measure,
     interpolate_power,
-    matter_spectra,
     shell_growth,
+    shell_spectra,
 )
 
 if TYPE_CHECKING:
@@ -80,7 +79,7 @@ def make_cosmology(
     number: int,
     parameters: Mapping[str, float],
     shells: Shells,
-    kernels: np.ndarray,
+    weights: np.ndarray,
     k: np.ndarray,
     nonlinear: str,
 ) -> Cosmology:
@@ -94,8 +93,8 @@ def make_cosmology(
         All parameters by name.
     shells
         The shells.
-    kernels, k
-        Projection kernels and their wavenumbers in h/Mpc (`compute_kernels`).
+    weights, k
+        Compressed kernels (`compress_kernels`) and their nodes in h/Mpc.
     nonlinear
         CAMB's name of the non-linear model.
     """
@@ -103,5 +102,5 @@ def make_cosmology(
     growth = geometry.shell_growth
     power = compute_power(parameters, growth.z, k[-1], nonlinear)
     _, evolved = interpolate_power(power, k)
-    spectra = matter_spectra(kernels, k, growth, evolved, continuum_measure(k))
+    spectra = shell_spectra(weights, growth, evolved)
     return Cosmology(**vars(geometry), id=number, k=power.k, linear=power.linear, spectra=spectra)

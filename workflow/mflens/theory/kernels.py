@@ -10,11 +10,18 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 from numpy.polynomial.legendre import leggauss
+from scipy.integrate import cumulative_trapezoid
 
 K_MIN = 2e-4
 RELATIVE_STEP = 1.5e-3
 N_MOMENTS = 2
 N_EXACT = 400
+
+# spacing of the nodes that a smooth power spectrum needs: in ln k, and in h/Mpc for as long as
+# baryon wiggles (period 0.06 h/Mpc) last
+NODE_STEP_LOG = 0.15
+NODE_STEP_WIGGLES = 0.012
+WIGGLES_END = 0.5
 
 
 @dataclass(frozen=True)
@@ -63,6 +70,21 @@ def wavenumbers(shells: Shells, k_max: float, box: float) -> np.ndarray:
     lattice = 2 * np.pi / box * np.sqrt(np.arange(1, N_EXACT))
     grid = [linear, np.geomspace(linear[-1], k_max, n_log + 1)[1:], lattice]
     return np.unique(np.concatenate(grid))
+
+
+def node_wavenumbers(k: np.ndarray) -> np.ndarray:
+    """Return few wavenumbers in h/Mpc between which a power spectrum is a cubic spline in ln k.
+
+    Parameters
+    ----------
+    k
+        Wavenumbers of the kernels in h/Mpc, ascending; the nodes have the same range.
+    """
+    x = np.linspace(np.log(k[0]), np.log(k[-1]), 10_000)
+    wiggles = np.exp(x - (np.exp(x) / WIGGLES_END) ** 2) / NODE_STEP_WIGGLES
+    count = cumulative_trapezoid(1 / NODE_STEP_LOG + wiggles, x, initial=0.0)
+    nodes = np.exp(np.interp(np.linspace(0, count[-1], int(np.ceil(count[-1])) + 1), count, x))
+    return np.clip(nodes, k[0], k[-1])
 
 
 def compute_kernels(shells: Shells, k: np.ndarray, ell_max: int) -> np.ndarray:
