@@ -13,13 +13,21 @@ from typing import Any
 from mflens.errors import ConfigError
 from mflens.schema import check_schema
 from mflens.tasks.check import check_tasks
+from mflens.theory.parameters import (
+    AMPLITUDES,
+    amplitude_problems,
+    dark_energy_problems,
+    given,
+    matter_problems,
+    power_parameters,
+)
+from mflens.theory.parameters import reach as _reach
 
 Config = Mapping[str, Any]
 
 BUILT_IN_TIERS = ("lognormal", "lpt", "particle_mesh")
 LIGHT_SPEED_OVER_100 = 2997.92458  # c / (100 km/s/Mpc) in Mpc
 OMEGA_M_FLOOR = 0.05
-N_SIGMA = 4.0  # how far from its mean a normal prior is taken to reach
 
 
 def check_config(config: Config) -> None:
@@ -42,8 +50,8 @@ def check_config(config: Config) -> None:
 
 
 def check_prior(config: Config) -> Iterator[str]:
-    """Check that priors have a width and that at least one parameter is free."""
-    parameters = config["theory"]["parameters"]
+    """Check that priors have a width, that one amplitude is given and one parameter is free."""
+    parameters = given(config["theory"]["parameters"])
     free = {name: entry for name, entry in parameters.items() if isinstance(entry, Mapping)}
     for name, entry in free.items():
         key = f"theory.parameters.{name}"
@@ -55,18 +63,28 @@ def check_prior(config: Config) -> Iterator[str]:
         yield (
             "theory.parameters: no parameter is free, all are numbers; give at least one a prior."
         )
-    for name in ("Omega_m", "sigma_8", "h", "Omega_b"):
+    yield from amplitude_problems(parameters)
+    emulated = config["theory"]["power"] == "emulator"
+    positive = ("Omega_m", "h", "Omega_b", *AMPLITUDES)
+    for name in (name for name in positive if name in parameters):
         low = _reach(parameters[name])[0]
-        if low <= 0 and not _is_normal(parameters[name]):
+        if low <= 0 and (emulated or not _is_normal(parameters[name])):
             yield (
                 f"theory.parameters.{name}: it may reach {low}, which is not positive; "
                 "raise the prior's lower bound or the number."
             )
-    if _reach(parameters["m_nu"])[0] < 0 and not _is_normal(parameters["m_nu"]):
+    if _reach(parameters["m_nu"])[0] < 0 and (emulated or not _is_normal(parameters["m_nu"])):
         yield (
             f"theory.parameters.m_nu: it may reach {_reach(parameters['m_nu'])[0]} eV, below 0; "
             "raise it."
         )
+    if emulated and not {*free} & {*power_parameters(parameters, config["theory"]["nonlinear"])}:
+        yield (
+            f"theory.power: emulator, but no prior among {', '.join(free)} changes the power; "
+            "set it to camb."
+        )
+    yield from matter_problems(parameters)
+    yield from dark_energy_problems(parameters)
 
 
 def check_ladder(config: Config) -> Iterator[str]:
@@ -290,15 +308,6 @@ def _class_problem(key: str, path: str) -> Iterator[str]:
         return
     if not hasattr(found, "density_shells"):
         yield f"{key}: '{path}' has no method density_shells; {remedy}"
-
-
-def _reach(entry: Any) -> tuple[float, float]:
-    """Return the range of values that a parameter may take."""
-    if not isinstance(entry, Mapping):
-        return entry, entry
-    if entry["prior"] == "uniform":
-        return entry["min"], entry["max"]
-    return entry["mean"] - N_SIGMA * entry["sd"], entry["mean"] + N_SIGMA * entry["sd"]
 
 
 def _is_normal(entry: Any) -> bool:
