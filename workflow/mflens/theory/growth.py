@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.integrate import cumulative_trapezoid, odeint
@@ -52,10 +53,9 @@ class Growth:
 
 def growth_of(parameters: Mapping[str, float]) -> Growth:
     """Return the growth of a cosmology, given by all its parameters by name."""
-    dark_energy = {name: parameters.get(name, value) for name, value in DARK_ENERGY.items()}
-    return compute_growth(
-        parameters["Omega_m"], **dark_energy, omega_r=radiation_density(parameters)
-    )
+    w0, wa = (parameters.get(name, value) for name, value in DARK_ENERGY.items())
+    omega_r = radiation_density(parameters)
+    return compute_growth(parameters["Omega_m"], w0=w0, wa=wa, omega_r=omega_r)
 
 
 def radiation_density(parameters: Mapping[str, float]) -> float:
@@ -87,7 +87,7 @@ def compute_growth(
     """
     ln_a = np.linspace(np.log(A_START), 0.0, n)
 
-    def densities(x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def densities(x: Any) -> tuple[Any, Any, Any]:
         fading = np.exp(-3 * ((1 + w0 + wa) * x + wa * (1 - np.exp(x))))
         return omega_m * np.exp(-3 * x), omega_r * np.exp(-4 * x), (1 - omega_m - omega_r) * fading
 

@@ -130,13 +130,11 @@ def training_pairs(
             scale = 2 * np.log(first * sigma_8 / spectra["sigma_8_start"][i])
             boost = evolved - (linear + scale[:, None])
             rows["boost"].append((boost_inputs(shape, sigma_8, first, z), boost))
-    return {
-        name: tuple(
-            torch.as_tensor(np.concatenate(part), dtype=torch.float32)
-            for part in zip(*pairs, strict=True)
-        )
-        for name, pairs in rows.items()
-    }
+    pairs = {}
+    for name, found in rows.items():
+        inputs, outputs = (np.concatenate(part) for part in zip(*found, strict=True))
+        pairs[name] = (torch.as_tensor(inputs).float(), torch.as_tensor(outputs).float())
+    return pairs
 
 
 def train_network(
