@@ -1,11 +1,12 @@
-"""Compute power and shell spectra of the cosmologies of a chunk: CAMB once per cosmology."""
+"""Compute power and shell spectra of the cosmologies of a chunk, with CAMB or its emulator."""
 
+import json
 import logging
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mflens.io import read_hdf5, read_table, write_hdf5
+from mflens.io import load_model, read_hdf5, read_table, write_hdf5
 from mflens.job import start_job
 from mflens.prior import Prior
 from mflens.simulate.lightcone import Mesh
@@ -13,6 +14,9 @@ from mflens.simulate.matching import linear_covariance
 from mflens.theory.cosmology import make_cosmology
 from mflens.theory.kernels import Shells
 from mflens.theory.spectra import interpolate_log
+
+if TYPE_CHECKING:
+    from mflens.theory.emulator import Emulator
 
 
 def main(
@@ -27,8 +31,10 @@ def main(
     last: int,
     split: str,
     chunk: str,
+    emulator: str | None = None,
 ) -> None:
     """Write the theory of the chunk's cosmologies; with `mesh`, also what seed matching needs."""
+    emulated = read_emulator(emulator) if emulator else None
     prior = Prior(parameters)
     shape = Shells(**shells)
     box = Mesh(**mesh) if mesh else None
@@ -38,7 +44,13 @@ def main(
     rows: dict[str, list[Any]] = {}
     for number, theta in sims.groupby("cosmology")[prior.names].first().iterrows():
         cosmology = make_cosmology(
-            number, prior.complete(theta), shape, arrays["weights"], arrays["nodes"], nonlinear
+            number,
+            prior.complete(theta),
+            shape,
+            arrays["weights"],
+            arrays["nodes"],
+            nonlinear,
+            emulated.power if emulated else None,
         )
         row = {
             "cosmology": number,
@@ -56,7 +68,19 @@ def main(
     logging.info("%s, chunk %s: %d cosmologies", split, chunk, len(rows["cosmology"]))
     datasets = {name: np.stack(values) for name, values in rows.items()}
     datasets["k"] = cosmology.k
-    write_hdf5(spectra, datasets, {"k_unit": "h/Mpc", "power_unit": "(Mpc/h)^3", "split": split})
+    attributes = {
+        "k_unit": "h/Mpc", "power_unit": "(Mpc/h)^3", "split": split,
+        "power": "emulator" if emulated else "camb",
+        "emulator_error_percent": json.dumps(emulated.accuracy if emulated else {}),
+    }  # fmt: skip
+    write_hdf5(spectra, datasets, attributes)
+
+
+def read_emulator(path: str) -> "Emulator":
+    """Read an emulator; torch, which takes seconds, is imported only for that."""
+    from mflens.theory.emulator import Emulator
+
+    return Emulator.from_state(*load_model(path))
 
 
 if __name__ == "__main__":

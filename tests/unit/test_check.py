@@ -61,6 +61,10 @@ def test_ladders_are_valid(config, ladder):
         ("theory.parameters.Omega_m", NORMAL),
         ("theory.parameters.h", UNIFORM | {"min": 0.6, "max": 0.8}),
         ("theory.parameters.m_nu", 0),
+        ("theory.parameters", {"sigma_8": None, "S_8": UNIFORM}),
+        ("theory.parameters", {"sigma_8": None, "A_s": 2.1e-9}),
+        ("theory.parameters", {"w0": -0.9, "wa": NORMAL, "log10_T_AGN": 7.8}),
+        ("theory.power", "emulator"),
         ("simulate.survey.mask", "full"),
         ("simulate.survey.sigma_e", 0),
         ("infer.methods", ["paired"]),
@@ -111,6 +115,14 @@ BAD = [
     ("theory.parameters.h", -0.7, ["theory.parameters.h", "-0.7", "positive"]),
     ("theory.parameters.m_nu", -0.1, ["theory.parameters.m_nu", "-0.1"]),
     ("theory.parameters", {"Omega_m": 0.3, "sigma_8": 0.8}, ["theory.parameters", "prior"]),
+    ("theory.parameters.sigma_8", None, ["theory.parameters", "none of sigma_8, S_8 and A_s"]),
+    ("theory.parameters.S_8", 0.8, ["theory.parameters", "sigma_8 and S_8", "sigma_8: null"]),
+    ("theory.parameters.h", None, ["theory.parameters.h", "None", "mapping"]),
+    ("theory.parameters.Omega_b", UNIFORM, ["theory.parameters.Omega_m", "0.15", "0.5", "Omega_b"]),
+    ("theory.parameters.m_nu", 8.0, ["theory.parameters.Omega_m", "neutrinos", "0.2212"]),
+    ("theory.parameters.wa", NORMAL | {"mean": 1.0}, ["theory.parameters.wa", "0.04", "below 0"]),
+    ("theory.power", "class", ["theory.power", "'class'", "camb"]),
+    ("theory.emulator.n_training", 3, ["theory.emulator.n_training", "3", "minimum 8"]),
     # ladder
     ("ladder", ["lognormal", "nbody"], ["ladder", "'nbody'", "lognormal, lpt, particle_mesh"]),
     ("ladder", ["lognormal"], ["ladder", "['lognormal']", "second"]),
@@ -246,6 +258,19 @@ class TestRedshiftFile:
 def test_normal_prior_counts_to_four_sigma(config):
     overlay = at("theory.parameters.Omega_m", {"prior": "normal", "mean": 0.3, "sd": 0.05})
     assert "Omega_m = 0.1," in problem(config, overlay)
+
+
+def test_emulator_needs_priors_it_can_be_trained_for(config):
+    emulated = at("theory.power", "emulator")
+    wide = at("theory.parameters.h", {"prior": "normal", "mean": 0.7, "sd": 0.2})
+    check_config(merge(config, wide))
+    message = problem(merge(config, emulated), wide)
+    assert "theory.parameters.h" in message and "-0.1" in message
+    fixed = {"Omega_m": 0.3, "sigma_8": 0.8, "log10_T_AGN": UNIFORM | {"min": 7.5, "max": 8.0}}
+    config["theory"]["parameters"] |= fixed
+    check_config(config)
+    message = problem(config, emulated)
+    assert "theory.power" in message and "log10_T_AGN" in message and "camb" in message
 
 
 def test_comoving_distance_of_einstein_de_sitter():

@@ -28,7 +28,7 @@ from mflens.simulate.survey import Survey, make_survey
 from mflens.simulate.tiers import Sky
 from mflens.theory.cosmology import Cosmology, make_geometry
 from mflens.theory.design import draw_design
-from mflens.theory.growth import compute_growth
+from mflens.theory.growth import growth_of
 from mflens.theory.kernels import Shells
 
 SMAIL = {
@@ -260,7 +260,7 @@ class TestNuisances:
 
 class TestIntrinsicAlignment:
     def test_equals_glass(self, sky):
-        background, growth = sky.geometry.background, compute_growth(0.3)
+        background, growth = sky.geometry.background, growth_of(PARAMETERS)
         cosmo = SimpleNamespace(
             h=background.h, critical_density0=background.critical_density0,
             Omega_m0=background.Omega_m0,
@@ -281,7 +281,7 @@ class TestIntrinsicAlignment:
         found = intrinsic.alignment(
             np.array([0.0, 1.0]), sky.geometry.background, PARAMETERS | {"A_IA": 1.0}
         )
-        growth = compute_growth(0.3).at("first", 0.5)
+        growth = growth_of(PARAMETERS).at("first", 0.5)
         np.testing.assert_allclose(found, [-0.01388 * 0.3, -0.01388 * 0.3 / growth], rtol=2e-3)
 
     def test_joins_the_response_only_when_asked(self, sky):

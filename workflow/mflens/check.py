@@ -13,12 +13,20 @@ from mflens.plan import DISK_TIERS
 from mflens.problems import is_normal as _is_normal
 from mflens.problems import line as _line
 from mflens.problems import not_increasing as _not_increasing
-from mflens.problems import reach as _reach
 from mflens.problems import repeated as _repeated
 from mflens.schema import check_schema
 from mflens.simulate.disk_check import check_disk
 from mflens.simulate.survey_check import check_mask, check_nuisances, check_survey
 from mflens.tasks.check import check_tasks
+from mflens.theory.parameters import (
+    AMPLITUDES,
+    amplitude_problems,
+    dark_energy_problems,
+    given,
+    matter_problems,
+    power_parameters,
+)
+from mflens.theory.parameters import reach as _reach
 
 Config = Mapping[str, Any]
 
@@ -46,8 +54,8 @@ def check_config(config: Config) -> None:
 
 
 def check_prior(config: Config) -> Iterator[str]:
-    """Check that priors have a width and that at least one parameter is free."""
-    parameters = config["theory"]["parameters"]
+    """Check that priors have a width, that one amplitude is given and one parameter is free."""
+    parameters = given(config["theory"]["parameters"])
     free = {name: entry for name, entry in parameters.items() if isinstance(entry, Mapping)}
     for name, entry in free.items():
         key = f"theory.parameters.{name}"
@@ -59,18 +67,28 @@ def check_prior(config: Config) -> Iterator[str]:
         yield (
             "theory.parameters: no parameter is free, all are numbers; give at least one a prior."
         )
-    for name in ("Omega_m", "sigma_8", "h", "Omega_b"):
+    yield from amplitude_problems(parameters)
+    emulated = config["theory"]["power"] == "emulator"
+    positive = ("Omega_m", "h", "Omega_b", *AMPLITUDES)
+    for name in (name for name in positive if name in parameters):
         low = _reach(parameters[name])[0]
-        if low <= 0 and not _is_normal(parameters[name]):
+        if low <= 0 and (emulated or not _is_normal(parameters[name])):
             yield (
                 f"theory.parameters.{name}: it may reach {low}, which is not positive; "
                 "raise the prior's lower bound or the number."
             )
-    if _reach(parameters["m_nu"])[0] < 0 and not _is_normal(parameters["m_nu"]):
+    if _reach(parameters["m_nu"])[0] < 0 and (emulated or not _is_normal(parameters["m_nu"])):
         yield (
             f"theory.parameters.m_nu: it may reach {_reach(parameters['m_nu'])[0]} eV, below 0; "
             "raise it."
         )
+    if emulated and not {*free} & {*power_parameters(parameters, config["theory"]["nonlinear"])}:
+        yield (
+            f"theory.power: emulator, but no prior among {', '.join(free)} changes the power; "
+            "set it to camb."
+        )
+    yield from matter_problems(parameters)
+    yield from dark_energy_problems(parameters)
 
 
 def check_ladder(config: Config) -> Iterator[str]:

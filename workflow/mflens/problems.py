@@ -4,17 +4,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-N_SIGMA = 4.0  # how far from its mean a normal prior is taken to reach
-
-
-def reach(entry: Any) -> tuple[float, float]:
-    """Return the range of values that a parameter may take."""
-    if not isinstance(entry, Mapping):
-        return entry, entry
-    if entry["prior"] == "uniform":
-        return entry["min"], entry["max"]
-    return entry["mean"] - N_SIGMA * entry["sd"], entry["mean"] + N_SIGMA * entry["sd"]
-
 
 def is_normal(entry: Any) -> bool:
     """Say whether an entry is a normal prior."""

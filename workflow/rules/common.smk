@@ -7,12 +7,15 @@ from mflens.dependencies import fingerprint
 from mflens.errors import MflensError
 from mflens.plan import Plan
 from mflens.tasks.plan import TaskPlan
+from mflens.theory.parameters import given
 
 try:
     check_config(config)
 except MflensError as error:
     raise WorkflowError(str(error)) from None
 
+# an overlay takes a parameter out by null
+config["theory"]["parameters"] = given(config["theory"]["parameters"])
 RESULTS = config["results_dir"]
 LADDER = config["ladder"]
 PLAN = Plan(config)

@@ -46,10 +46,86 @@ rule compute_kernels:
         "../../scripts/compute_kernels.py"
 
 
+EMULATOR = config["theory"]["emulator"]
+SAMPLES = {name: EMULATOR[f"n_{name}"] for name in ("training", "validation")}
+
+
+rule compute_training_power:
+    message:
+        "Compute {wildcards.sample} spectra of the emulator with CAMB, chunk {wildcards.chunk}."
+    output:
+        spectra=f"{RESULTS}/compute_training_power/{{sample}}/{{chunk}}.h5",
+    params:
+        code("compute_training_power"),
+        parameters=config["theory"]["parameters"],
+        shells=config["theory"]["shells"],
+        k_max=config["theory"]["k_max_h_mpc"],
+        nonlinear=config["theory"]["nonlinear"],
+        n_amplitudes=EMULATOR["n_amplitudes"],
+        sizes=SAMPLES,
+        chunk_size=EMULATOR["chunk_size"],
+        seed=config["seed"],
+    conda:
+        "../../envs/mflens.yaml"
+    log:
+        f"{RESULTS}/logs/compute_training_power/{{sample}}/{{chunk}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/compute_training_power/{{sample}}/{{chunk}}.tsv"
+    wildcard_constraints:
+        sample="|".join(SAMPLES),
+    script:
+        "../../scripts/compute_training_power.py"
+
+
+CHUNKS = {
+    f"{sample}_spectra": expand(
+        rules.compute_training_power.output.spectra,
+        sample=sample,
+        chunk=range(-(-n // EMULATOR["chunk_size"])),
+    )
+    for sample, n in SAMPLES.items()
+}
+
+
+rule train_emulator:
+    message:
+        "Train the emulator of the power spectra and measure its error."
+    input:
+        **CHUNKS,
+    output:
+        emulator=f"{RESULTS}/train_emulator/emulator.pt",
+        history=f"{RESULTS}/train_emulator/history.csv",
+        errors=f"{RESULTS}/train_emulator/errors.csv",
+        errors_markdown=f"{RESULTS}/train_emulator/errors.md",
+    params:
+        code("train_emulator"),
+        parameters=config["theory"]["parameters"],
+        k_max=config["theory"]["k_max_h_mpc"],
+        nonlinear=config["theory"]["nonlinear"],
+        networks=EMULATOR["networks"],
+        seed=config["seed"],
+    conda:
+        "../../envs/mflens.yaml"
+    log:
+        f"{RESULTS}/logs/train_emulator/emulator.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/train_emulator/emulator.tsv"
+    resources:
+        mem_mb=3000,
+    script:
+        "../../scripts/train_emulator.py"
+
+
+# what stands in for CAMB, if the config asks for it
+POWER = {"emulator": rules.train_emulator.output.emulator}
+POWER = POWER if config["theory"]["power"] == "emulator" else {}
+
+
 rule compute_spectra:
     message:
         "Compute power and shell spectra for chunk {wildcards.chunk} of the {wildcards.split} sims."
     input:
+        **POWER,
         table=rules.draw_parameters.output.table,
         kernels=rules.compute_kernels.output.kernels,
     output:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mflens.theory.growth import Growth, compute_growth
+from mflens.theory.growth import Growth, growth_of
+from mflens.theory.parameters import SHAPE
 
 if TYPE_CHECKING:
     from cosmology.compat.camb import Cosmology as Background
@@ -60,11 +61,12 @@ def alignment(
     density = C_1 / background.h**2 * background.critical_density0 * background.Omega_m0
     power = parameters.get("eta_IA", 0.0)
     pivot = parameters.get("z_pivot_IA", 0.0)
-    growth = _growth(parameters["Omega_m"]).at("first", 1 / (1 + z))
+    shape = tuple((name, parameters[name]) for name in SHAPE if name in parameters)
+    growth = _growth(shape).at("first", 1 / (1 + z))
     return -parameters["A_IA"] * density / growth * ((1 + z) / (1 + pivot)) ** power
 
 
 @lru_cache(maxsize=8)
-def _growth(omega_m: float) -> Growth:
+def _growth(shape: tuple[tuple[str, float], ...]) -> Growth:
     """Solve the growth once for the sims that share a cosmology."""
-    return compute_growth(omega_m)
+    return growth_of(dict(shape))

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mflens.errors import ConfigError
-from mflens.problems import empty_prior, not_increasing, reach
+from mflens.problems import empty_prior, not_increasing
+from mflens.theory.parameters import reach
 
 Config = Mapping[str, Any]
 

@@ -1,14 +1,14 @@
-"""One cosmology with its theory, put together from CAMB, growth and kernels."""
+"""One cosmology with its theory, put together from CAMB (or its emulator), growth and kernels."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mflens.theory.growth import Growth, compute_growth
+from mflens.theory.growth import Growth, growth_of
 from mflens.theory.kernels import Shells
-from mflens.theory.power import compute_background, compute_power
+from mflens.theory.power import Power, compute_background, compute_power
 from mflens.theory.spectra import (
     ShellGrowth,
     interpolate_power,
@@ -48,7 +48,7 @@ def make_geometry(parameters: Mapping[str, float], shells: Shells) -> Geometry:
     from cosmology.compat.camb import Cosmology as Background
 
     background = Background(compute_background(parameters))
-    growth = compute_growth(parameters["Omega_m"])
+    growth = growth_of(parameters)
     z = np.linspace(0.0, Z_TABLE_MAX, N_Z_TABLE)
     chi = np.asarray(background.comoving_distance(z), dtype=float) * parameters["h"]
     first = growth.at("first", 1 / (1 + z))
@@ -82,8 +82,9 @@ def make_cosmology(
     weights: np.ndarray,
     k: np.ndarray,
     nonlinear: str,
+    emulate: Callable[[Mapping[str, float], np.ndarray, float, Growth], Power] | None = None,
 ) -> Cosmology:
-    """Compute power spectra with CAMB and project them onto the shells.
+    """Compute power spectra and project them onto the shells.
 
     Parameters
     ----------
@@ -97,10 +98,15 @@ def make_cosmology(
         Compressed kernels (`compress_kernels`) and their nodes in h/Mpc.
     nonlinear
         CAMB's name of the non-linear model.
+    emulate
+        Stands in for CAMB's power where it is given (`Emulator.power`).
     """
     geometry = make_geometry(parameters, shells)
     growth = geometry.shell_growth
-    power = compute_power(parameters, growth.z, k[-1], nonlinear)
+    if emulate is None:
+        power = compute_power(parameters, growth.z, k[-1], nonlinear)
+    else:
+        power = emulate(parameters, growth.z, k[-1], geometry.growth)
     _, evolved = interpolate_power(power, k)
     spectra = shell_spectra(weights, growth, evolved)
     return Cosmology(**vars(geometry), id=number, k=power.k, linear=power.linear, spectra=spectra)

@@ -1,11 +1,18 @@
-"""Linear and second-order growth in a flat LCDM universe without radiation."""
+"""Linear and second-order growth in a flat universe with dark energy."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from scipy.integrate import cumulative_trapezoid, solve_ivp
+from scipy.integrate import cumulative_trapezoid, odeint
+
+from mflens.theory.parameters import DARK_ENERGY
 
 A_START = 1e-3
+PHOTONS = 2.4728e-5  # Omega_gamma h^2 at 2.7255 K
+NEUTRINO_SHARE = 0.22711  # of one massless neutrino in units of the photons
+N_EFF = 3.044
 
 
 @dataclass(frozen=True)
@@ -27,8 +34,8 @@ class Growth:
 
     Notes
     -----
-    ASSUME radiation and the scale dependence of growth from neutrinos are left out of the growth
-    (not of the power spectrum today): 0.3 per cent in D at z = 2.
+    ASSUME dark energy and radiation are smooth, and massive neutrinos cluster as cold matter in
+    the growth (not in the power spectra): it does not depend on scale.
     """
 
     ln_a: np.ndarray
@@ -44,34 +51,59 @@ class Growth:
         return np.interp(np.log(a), self.ln_a, getattr(self, name))
 
 
-def compute_growth(omega_m: float, n: int = 2048) -> Growth:
+def growth_of(parameters: Mapping[str, float]) -> Growth:
+    """Return the growth of a cosmology, given by all its parameters by name."""
+    w0, wa = (parameters.get(name, value) for name, value in DARK_ENERGY.items())
+    omega_r = radiation_density(parameters)
+    return compute_growth(parameters["Omega_m"], w0=w0, wa=wa, omega_r=omega_r)
+
+
+def radiation_density(parameters: Mapping[str, float]) -> float:
+    """Return the density of photons and massless neutrinos today over the critical density."""
+    # CAMB's one massive state takes the place of a third of the massless ones
+    massless = N_EFF * (2 / 3 if parameters["m_nu"] > 0 else 1)
+    return PHOTONS * (1 + NEUTRINO_SHARE * massless) / parameters["h"] ** 2
+
+
+def compute_growth(
+    omega_m: float, *, w0: float = -1.0, wa: float = 0.0, omega_r: float = 0.0, n: int = 2048
+) -> Growth:
     """Solve the growth equations of first and second order.
 
     Parameters
     ----------
     omega_m
-        Matter density parameter today; the rest is a cosmological constant.
+        Matter density today over the critical density; what is left to 1 is dark energy.
+    w0, wa
+        Its equation of state, w(a) = w0 + wa (1 - a) (Linder 2003, astro-ph/0208512).
+    omega_r
+        Radiation density today over the critical density.
     n
         Number of table rows between a = 1e-3 and 1.
 
     References
     ----------
-    Bouchet et al. 1995, astro-ph/9406013, for the second order.
+    Bouchet et al. 1995, astro-ph/9406013, for the second order; Meszaros 1974 for the start.
     """
     ln_a = np.linspace(np.log(A_START), 0.0, n)
 
+    def densities(x: Any) -> tuple[Any, Any, Any]:
+        fading = np.exp(-3 * ((1 + w0 + wa) * x + wa * (1 - np.exp(x))))
+        return omega_m * np.exp(-3 * x), omega_r * np.exp(-4 * x), (1 - omega_m - omega_r) * fading
+
     def derivative(x: float, y: np.ndarray) -> list[float]:
-        matter = omega_m * np.exp(-3 * x)
-        omega = matter / (matter + 1 - omega_m)
-        friction, source = 2 - 1.5 * omega, 1.5 * omega
+        matter, radiation, dark = densities(x)
+        total = matter + radiation + dark
+        pressure = radiation / 3 + (w0 + wa * (1 - np.exp(x))) * dark
+        friction, source = 0.5 - 1.5 * pressure / total, 1.5 * matter / total
         d1, v1, d2, v2 = y
         return [v1, source * d1 - friction * v1, v2, source * (d2 - d1**2) - friction * v2]
 
-    # matter-dominated start: D = a, D_2 = -3/7 a^2
-    start = [A_START, A_START, -3 / 7 * A_START**2, -6 / 7 * A_START**2]
-    span = (ln_a[0], ln_a[-1])
-    y = solve_ivp(derivative, span, start, t_eval=ln_a, rtol=1e-8, atol=1e-14).y
-    expansion = np.sqrt(omega_m * np.exp(-3 * ln_a) + 1 - omega_m)
+    # the growing mode of matter and radiation, D = a + 2/3 a_eq, and D_2 = -3/7 D^2
+    d1, v1 = A_START + 2 / 3 * omega_r / omega_m, A_START
+    start = [d1, v1, -3 / 7 * d1**2, -6 / 7 * d1 * v1]
+    y = odeint(derivative, start, ln_a, tfirst=True, rtol=1e-8, atol=1e-14).T
+    expansion = np.sqrt(sum(densities(ln_a)))
     time = cumulative_trapezoid(np.exp(-2 * ln_a) / expansion, ln_a, initial=0.0)
     today = y[0, -1]
     return Growth(

@@ -1,0 +1,46 @@
+"""Compute spectra with CAMB that train the emulator, or that measure its error."""
+
+from typing import Any
+
+import numpy as np
+
+from mflens.io import write_hdf5
+from mflens.job import start_job
+from mflens.theory.domain import Domain
+from mflens.theory.kernels import Shells
+from mflens.theory.training import training_spectra, validation_spectra
+
+
+def main(
+    spectra: str,
+    parameters: dict[str, Any],
+    shells: dict[str, Any],
+    k_max: float,
+    nonlinear: str,
+    n_amplitudes: int,
+    sizes: dict[str, int],
+    chunk_size: int,
+    seed: int,
+    sample: str,
+    chunk: str,
+) -> None:
+    """Write the spectra of a chunk of the cosmologies of one sample."""
+    domain = Domain.of(parameters, nonlinear)
+    # the samples share no cosmology: each has a sequence of its own
+    theta = domain.draw(sizes[sample], seed, stream=list(sizes).index(sample))
+    first = int(chunk) * chunk_size
+    common = (domain, Shells(**shells), k_max, nonlinear)
+    rows = [
+        training_spectra(one, *common, n_amplitudes)
+        if sample == "training"
+        else validation_spectra(one, *common)
+        for one in theta[first : first + chunk_size]
+    ]
+    arrays = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+    attributes = {"k_unit": "h/Mpc", "power_unit": "(Mpc/h)^3", "parameters": list(domain.free)}
+    write_hdf5(spectra, arrays, attributes)
+
+
+if __name__ == "__main__":
+    start_job(snakemake)  # noqa: F821
+    main(**snakemake.input, **snakemake.output, **snakemake.params, **snakemake.wildcards)  # noqa: F821
