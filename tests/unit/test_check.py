@@ -268,6 +268,7 @@ def test_emulator_needs_priors_it_can_be_trained_for(config):
     assert "theory.parameters.h" in message and "-0.1" in message
     fixed = {"Omega_m": 0.3, "sigma_8": 0.8, "log10_T_AGN": UNIFORM | {"min": 7.5, "max": 8.0}}
     config["theory"]["parameters"] |= fixed
+    config["ladder"] = ["lognormal", "baryons"]
     check_config(config)
     message = problem(config, emulated)
     assert "theory.power" in message and "log10_T_AGN" in message and "camb" in message

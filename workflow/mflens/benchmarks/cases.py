@@ -21,8 +21,9 @@ from mflens.simulate.lightcone import Mesh
 from mflens.simulate.survey import make_survey
 from mflens.simulate.tiers import Draw, Sky, make_tier
 from mflens.theory.cosmology import Cosmology, make_cosmology, make_geometry
-from mflens.theory.kernels import Shells, compute_kernels, wavenumbers
+from mflens.theory.kernels import Shells, compute_kernels, node_wavenumbers, wavenumbers
 from mflens.theory.power import camb_parameters, compute_power
+from mflens.theory.spectra import compress_kernels
 
 N_WRITTEN = 16
 N_CORRELATED = 3
@@ -69,9 +70,11 @@ class World:
         return make_tier(name, self.tiers[name], self.sky)
 
     def kernels(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return the projection kernels and their wavenumbers."""
+        """Return the compressed projection kernels and their nodes (h/Mpc)."""
         k = wavenumbers(self.sky.shells, self.k_max, self.sky.mesh.box_mpc_h)
-        return compute_kernels(self.sky.shells, k, self.sky.ell_max), k
+        nodes = node_wavenumbers(k)
+        full = compute_kernels(self.sky.shells, k, self.sky.ell_max)
+        return compress_kernels(full, k, nodes), nodes
 
     def another(self, number: int) -> dict[str, float]:
         """Return parameters that no other sim of the case has."""
@@ -113,14 +116,14 @@ class LognormalSim(World):
     def once(self, number: int) -> dict[str, float]:
         """Time one sim of a new cosmology, another of the same, and the bare transforms."""
         shells, parameters = self.sky.shells, self.another(number)
-        kernels, k = self.arrays
+        weights, k = self.arrays
         z = make_geometry(parameters, shells).shell_growth.z
         seconds = {}
         _, seconds["power_s"] = timed(
             lambda: compute_power(parameters, z, k[-1], self.nonlinear), time.process_time
         )
         cosmology, theory = timed(
-            lambda: make_cosmology(number, parameters, shells, kernels, k, self.nonlinear),
+            lambda: make_cosmology(number, parameters, shells, weights, k, self.nonlinear),
             time.process_time,
         )
         # make_cosmology computes the power once more
@@ -176,7 +179,7 @@ class LognormalMemory(World):
 
 
 class MeshSim(World):
-    """An expensive sim with seed matching, and PySCo's own time steps in it."""
+    """An expensive sim with seed matching, and its time steps, which are PySCo's kernels."""
 
     def __init__(self, repetitions: int, **world: Any) -> None:
         super().__init__(**world)
@@ -195,23 +198,21 @@ class MeshSim(World):
 
     def once(self, sims: list[Sim]) -> dict[str, float]:
         """Time one sim by the clock, its time steps and all the rest in core-seconds."""
-        from mflens.simulate.engine import integration
+        from mflens.simulate.particles import Particles
 
         steps: list[float] = []
-        leapfrog = integration.leapfrog
+        step = Particles.step
 
-        def stepped(*arguments: Any) -> Any:
-            moved, seconds = timed(lambda: leapfrog(*arguments), time.process_time)
-            steps.append(seconds)
-            return moved
+        def timed_step(*arguments: Any) -> None:
+            steps.append(timed(partial(step, *arguments), time.process_time)[1])
 
-        integration.leapfrog = stepped
+        Particles.step = timed_step  # type: ignore[method-assign]
         try:
             started = time.process_time()
             _, wall = timed(self.simulate(sims), time.perf_counter)
             core = time.process_time() - started
         finally:
-            integration.leapfrog = leapfrog
+            Particles.step = step  # type: ignore[method-assign]
         return {"wall_s": wall, "steps_s": sum(steps), "rest_s": core - sum(steps)}
 
     def simulate(self, sims: list[Sim]) -> Callable[[], np.ndarray]:
