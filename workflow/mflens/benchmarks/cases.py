@@ -206,7 +206,7 @@ class MeshSim(World):
         def timed_step(*arguments: Any) -> None:
             steps.append(timed(partial(step, *arguments), time.process_time)[1])
 
-        Particles.step = timed_step  # type: ignore[method-assign]
+        Particles.step = timed_step  # type: ignore[assignment, method-assign]
         try:
             started = time.process_time()
             _, wall = timed(self.simulate(sims), time.perf_counter)

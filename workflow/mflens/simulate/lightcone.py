@@ -8,6 +8,7 @@ many as the shell's content needs, so that near shells cost little.
 
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import ducc0
 import numba
@@ -168,7 +169,7 @@ class LightCone:
         alm = np.empty((self.shells.n_shells, degrees(self.ell_max).size), dtype=complex)
         for cut in np.unique(self.cuts):
             field = self._filter(density, cut)
-            for i in np.flatnonzero(self.cuts == cut):
+            for i in map(int, np.flatnonzero(self.cuts == cut)):
                 alm[i] = self._sum(field, origin, slopes[i], i)
         return alm
 
@@ -191,7 +192,7 @@ class LightCone:
 
 
 @njit(inline="always")
-def _linear(flat: np.ndarray, row: int, k: int, k1: int, z: float) -> float:
+def _linear(flat: np.ndarray, row: Any, k: Any, k1: Any, z: Any) -> Any:
     """Interpolate along the last axis."""
     return flat[row + k] + z * (flat[row + k1] - flat[row + k])
 
@@ -199,7 +200,7 @@ def _linear(flat: np.ndarray, row: int, k: int, k1: int, z: float) -> float:
 @njit(cache=True, fastmath=True, parallel=True)
 def _sample(
     field: np.ndarray,
-    origin: float,
+    origin: np.float32,
     directions: np.ndarray,
     radii: np.ndarray,
     weights: np.ndarray,
@@ -227,11 +228,11 @@ def _sample(
             i, i1 = (i & last) * n, ((i + one) & last) * n
             j, j1 = j & last, (j + one) & last
             # unsigned, as numba would test signed indices for being negative
-            k, k1 = np.uint32(k & last), np.uint32((k + one) & last)
-            low = _linear(flat, np.uint32((i + j) * n), k, k1, z)
-            low += y * (_linear(flat, np.uint32((i + j1) * n), k, k1, z) - low)
-            high = _linear(flat, np.uint32((i1 + j) * n), k, k1, z)
-            high += y * (_linear(flat, np.uint32((i1 + j1) * n), k, k1, z) - high)
+            near, far = np.uint32(k & last), np.uint32((k + one) & last)
+            low = _linear(flat, np.uint32((i + j) * n), near, far, z)
+            low += y * (_linear(flat, np.uint32((i + j1) * n), near, far, z) - low)
+            high = _linear(flat, np.uint32((i1 + j) * n), near, far, z)
+            high += y * (_linear(flat, np.uint32((i1 + j1) * n), near, far, z) - high)
             total += weights[r] * (low + x * (high - low))
         result[p] = total
     return result
