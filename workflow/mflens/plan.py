@@ -103,6 +103,8 @@ class Plan:
     def __init__(self, config: Mapping[str, Any]) -> None:
         self.simulate = config["simulate"]
         self.ladder = config["ladder"]
+        theory = config["theory"]
+        self.emulator = theory["emulator"] if theory["power"] == "emulator" else {}
         self.results = config["results_dir"]
         self.splits = splits(self.ladder)
         self.sims = {split: n_sims(split, self.simulate) for split in self.splits}
@@ -183,8 +185,19 @@ class Plan:
         files = ["draw_parameters/parameters", "compute_kernels/kernels"]
         if any(shares_mesh(split, self.ladder, self.simulate) for split in self.splits):
             files.append("compute_whitening/whitening")
+        if self.emulator:
+            files += [f"compute_training_power/{part}" for part in self.training_chunks()]
+            files.append("train_emulator/emulator")
         files += ["sample_posterior/samples", "score_posterior/scores"]
         return self.benchmarks([f"{self.results}/{file}" for file in files])
+
+    def training_chunks(self) -> list[str]:
+        """Return sample and chunk of every job that makes training spectra of the emulator."""
+        return [
+            f"{sample}/{chunk}"
+            for sample in ("training", "validation")
+            for chunk in range(-(-self.emulator[f"n_{sample}"] // self.emulator["chunk_size"]))
+        ]
 
     def benchmarks(self, files: Sequence[str]) -> list[str]:
         """Return the benchmark files of the jobs that make these files."""

@@ -13,6 +13,11 @@ LATEX = {
     "n_s": r"n_\mathrm{s}",
     "Omega_b": r"\Omega_\mathrm{b}",
     "m_nu": r"\Sigma m_\nu",
+    "S_8": "S_8",
+    "A_s": r"A_\mathrm{s}",
+    "w0": "w_0",
+    "wa": "w_a",
+    "log10_T_AGN": r"\log_{10} T_\mathrm{AGN}",
     "A_IA": r"A_\mathrm{IA}",
     "eta_IA": r"\eta_\mathrm{IA}",
 }
