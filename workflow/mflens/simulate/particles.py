@@ -7,6 +7,7 @@ snapshot goes to disk.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import numba
 import numpy as np
@@ -249,7 +250,7 @@ def _add_clouds(cells: np.ndarray, position: np.ndarray, n: int) -> None:
 
 
 @njit(inline="always")
-def _share_out(x: float, n: int) -> tuple[tuple[int, int, int], tuple[float, float, float]]:
+def _share_out(x: Any, n: Any) -> tuple[Any, Any]:
     """Return the three cells along an axis that a particle at x, in box units, has a part in."""
     half = np.float32(0.5)
     x *= np.float32(n)
