@@ -163,14 +163,14 @@ class LightCone:
             Shape (n_shells, n_alm), or (n_alm,) with `only`; healpy's order.
         """
         density = density.astype(np.complex64) / self.window(assignment + INTERPOLATION)
-        origin = np.float32(0.5 if assignment else 0.0)
+        origin = 0.5 if assignment else 0.0
         if only is not None:
             return self._sum(self._filter(density, self.cuts[only]), origin, slopes[only], only)
         alm = np.empty((self.shells.n_shells, degrees(self.ell_max).size), dtype=complex)
         for cut in np.unique(self.cuts):
             field = self._filter(density, cut)
-            for i in map(int, np.flatnonzero(self.cuts == cut)):
-                alm[i] = self._sum(field, origin, slopes[i], i)
+            for i in np.flatnonzero(self.cuts == cut):
+                alm[i] = self._sum(field, origin, slopes[i], int(i))
         return alm
 
     def _filter(self, density: np.ndarray, cut: float) -> np.ndarray:
@@ -179,7 +179,7 @@ class LightCone:
         kept = np.where(self.wavenumber <= cut, density, 0)
         return scipy.fft.irfftn(kept, s=(n, n, n), workers=numba.get_num_threads())
 
-    def _sum(self, field: np.ndarray, origin: np.float32, slope: float, i: int) -> np.ndarray:
+    def _sum(self, field: np.ndarray, origin: float, slope: float, i: int) -> np.ndarray:
         """Return the harmonic coefficients of a field's volume average over shell i."""
         n_radial = 2 + 0.36 * self.cuts[i] * self.shells.thickness_mpc_h
         n_radial = LANES * int(np.ceil(n_radial / LANES))
@@ -192,7 +192,7 @@ class LightCone:
 
 
 @njit(inline="always")
-def _linear(flat: np.ndarray, row: Any, k: Any, k1: Any, z: Any) -> Any:
+def _linear(flat: Any, row: Any, k: Any, k1: Any, z: Any) -> Any:
     """Interpolate along the last axis."""
     return flat[row + k] + z * (flat[row + k1] - flat[row + k])
 
@@ -200,7 +200,7 @@ def _linear(flat: np.ndarray, row: Any, k: Any, k1: Any, z: Any) -> Any:
 @njit(cache=True, fastmath=True, parallel=True)
 def _sample(
     field: np.ndarray,
-    origin: np.float32,
+    origin: float,
     directions: np.ndarray,
     radii: np.ndarray,
     weights: np.ndarray,
@@ -210,6 +210,7 @@ def _sample(
     Radii are in cells; the mesh point (0, 0, 0) lies at (origin, origin, origin) from the
     observer. All numbers are float32.
     """
+    corner = np.float32(origin)
     # n is a power of two: a mask wraps negative cells too, several times faster than a division
     n, one = np.int32(field.shape[0]), np.int32(1)
     last, flat = n - one, field.ravel()
@@ -217,22 +218,22 @@ def _sample(
     for p in prange(result.size):
         total = np.float32(0)
         for r in range(radii.size):
-            x = directions[0, p] * radii[r] - origin
-            y = directions[1, p] * radii[r] - origin
-            z = directions[2, p] * radii[r] - origin
+            x = directions[0, p] * radii[r] - corner
+            y = directions[1, p] * radii[r] - corner
+            z = directions[2, p] * radii[r] - corner
             fx, fy, fz = np.floor(x), np.floor(y), np.floor(z)
             i, j, k = np.int32(fx), np.int32(fy), np.int32(fz)
             x -= fx
             y -= fy
             z -= fz
-            i, i1 = (i & last) * n, ((i + one) & last) * n
-            j, j1 = j & last, (j + one) & last
+            i0, i1 = (i & last) * n, ((i + one) & last) * n
+            j0, j1 = j & last, (j + one) & last
             # unsigned, as numba would test signed indices for being negative
-            near, far = np.uint32(k & last), np.uint32((k + one) & last)
-            low = _linear(flat, np.uint32((i + j) * n), near, far, z)
-            low += y * (_linear(flat, np.uint32((i + j1) * n), near, far, z) - low)
-            high = _linear(flat, np.uint32((i1 + j) * n), near, far, z)
-            high += y * (_linear(flat, np.uint32((i1 + j1) * n), near, far, z) - high)
+            k0, k1 = np.uint32(k & last), np.uint32((k + one) & last)
+            low = _linear(flat, np.uint32((i0 + j0) * n), k0, k1, z)
+            low += y * (_linear(flat, np.uint32((i0 + j1) * n), k0, k1, z) - low)
+            high = _linear(flat, np.uint32((i1 + j0) * n), k0, k1, z)
+            high += y * (_linear(flat, np.uint32((i1 + j1) * n), k0, k1, z) - high)
             total += weights[r] * (low + x * (high - low))
         result[p] = total
     return result

@@ -250,7 +250,7 @@ def _add_clouds(cells: np.ndarray, position: np.ndarray, n: int) -> None:
 
 
 @njit(inline="always")
-def _share_out(x: Any, n: int) -> Any:
+def _share_out(x: Any, n: Any) -> tuple[Any, Any]:
     """Return the three cells along an axis that a particle at x, in box units, has a part in."""
     half = np.float32(0.5)
     x *= np.float32(n)
