@@ -8,11 +8,10 @@ import glass
 import numpy as np
 import pytest
 
-from injection import InjectedHarmonics
 from mflens.errors import ConfigError
 from mflens.simulate import gaussian
 from mflens.simulate.lognormal import Lognormal
-from mflens.simulate.randomness import BaseMeasure
+from mflens.simulate.randomness import BaseMeasure, InjectedHarmonics
 from mflens.simulate.tiers import Draw
 from mflens.theory.kernels import Shells
 
