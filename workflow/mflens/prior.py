@@ -13,6 +13,7 @@ LATEX = {
     "n_s": r"n_\mathrm{s}",
     "Omega_b": r"\Omega_\mathrm{b}",
     "m_nu": r"\Sigma m_\nu",
+    "log10_T_AGN": r"\log_{10} T_\mathrm{AGN}",
 }
 GREEK = {"alpha", "beta", "gamma", "mu", "sigma", "theta"}
 
