@@ -54,7 +54,7 @@ def power_ratio(world, seed, n_mesh, box, z_start, step):
     return np.array(rows)
 
 
-@pytest.mark.slow
+@pytest.mark.accuracy
 @pytest.mark.parametrize(
     "change",
     [

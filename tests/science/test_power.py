@@ -182,7 +182,7 @@ def test_emulator_of_two_parameters_from_a_few_cosmologies():
     np.testing.assert_allclose(ours.nonlinear, camb_power.nonlinear, rtol=0.015)
 
 
-@pytest.mark.slow
+@pytest.mark.accuracy
 def test_emulator_of_five_parameters():
     """The default size, to 10 h/Mpc: 0.3 % at 68 %, 1 % at 99 %, 5 ms a cosmology; 6 minutes."""
     parameters = PLANCK | {

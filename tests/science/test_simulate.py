@@ -99,7 +99,7 @@ def test_pairs_share_phases_and_strangers_do_not(convergence_of):
     assert np.all(np.abs(strangers[-1][1:]) < 0.1)
 
 
-@pytest.mark.slow
+@pytest.mark.accuracy
 def test_resolved_pairs_reach_the_wanted_correlation(world):
     """128^3 cells in 1000 Mpc/h: the cells are smaller than the pixels at the lensing peak."""
     mesh, cosmology, n_pairs = Mesh(128, 1000.0, 128), world.cosmology, 8

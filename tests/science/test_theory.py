@@ -101,7 +101,7 @@ def test_shell_spectra_equal_direct_integration():
     assert np.abs(difference(fast_spectra(universe, shells)[ell, 1:, 1:], direct)).max() < 2e-3
 
 
-@pytest.mark.slow
+@pytest.mark.accuracy
 def test_shell_spectra_agree_with_camb_source_windows():
     """Linear power, the same smooth-edged windows; beyond l of 40 CAMB itself is not converged."""
     universe, shells, chosen = Universe(CORNERS[0]), SmoothShells(8, 200.0), [5, 6]

@@ -38,7 +38,7 @@ def test_an_overlay_changes_the_amplitude(tmp_path):
     assert table["S_8"].between(0.7, 0.9).all() and "sigma_8" not in table
 
 
-@pytest.mark.slow
+@pytest.mark.accuracy
 def test_spectra_of_emulator_and_camb_agree(tmp_path):
     """Trained on two dozen cosmologies, spectra of shells agree to some per cent."""
     spectra = {}
