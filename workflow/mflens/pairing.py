@@ -127,8 +127,8 @@ def correlate_partly(
     array
         Shape (n_fractions, n, n_bins, n_bands).
     """
-    # one draw for all, so that the modes of a small share are among those of a larger one
-    position = np.random.default_rng(0).random(low.shape[-1])
+    # one draw for all shares, so that the modes of a small one are among those of a larger one
+    position = np.random.default_rng(0).random((len(low), 1, low.shape[-1]))
     strangers = np.roll(low, 1, axis=0)
 
     def correlate(fraction: float) -> np.ndarray:

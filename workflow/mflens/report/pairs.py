@@ -50,7 +50,7 @@ def plot_pairing(
     n_levels, n, n_bins, _ = r_matched.shape
     labels = [style.label for style in tier_styles(ladder).values()]
     width = COLUMN if n_levels == 1 else PAGE
-    figure = Figure(figsize=(width, 4.6), layout="constrained")
+    figure = Figure(figsize=(width, 5.0), layout="constrained")
     axes = figure.subplots(
         2, n_levels, sharex=True, sharey="row", squeeze=False, height_ratios=[1.5, 1]
     )
@@ -73,7 +73,7 @@ def plot_pairing(
     set_ell_axis(bottom, edges)
     axes[0, 0].set_ylabel(r"correlation $r(\ell)$ of convergence")
     axes[1, 0].set_ylabel(r"$C_\ell^{\rm high}\,/\,C_\ell^{\rm low}$, matched")
-    add_legend(axes[0, 0], colours, n_bins)
+    add_legend(figure, colours, n_bins)
     return figure
 
 
@@ -93,8 +93,8 @@ def draw_loss(ax: Axes, ell: np.ndarray, r_partly: np.ndarray, fractions: np.nda
     for fraction, values in zip(fractions, r_partly.mean(axis=(1, 2)), strict=True):
         ax.plot(ell, values, color="0.55", lw=0.9, linestyle=(0, (4, 2)), zorder=1)
         ax.annotate(
-            f"{100 * fraction:.0f} %", (ell[-1], values[-1]), (3, 0), color="0.4",
-            textcoords="offset points", va="center", fontsize=7,
+            f"{100 * fraction:.0f} %", (ell[-1], values[-1]), (0, 3), color="0.4",
+            textcoords="offset points", ha="right", fontsize=7,
         )  # fmt: skip
 
 
@@ -108,7 +108,7 @@ def set_ell_axis(ax: Axes, edges: np.ndarray) -> None:
     ax.xaxis.set_minor_locator(NullLocator())
 
 
-def add_legend(ax: Axes, colours: np.ndarray, n_bins: int) -> None:
+def add_legend(figure: Figure, colours: np.ndarray, n_bins: int) -> None:
     """Explain bins by colour and marker, what is shared by line."""
     handles = [
         Line2D([], [], color=colours[b], marker=BIN_MARKERS[b % len(BIN_MARKERS)], lw=0)
@@ -121,4 +121,4 @@ def add_legend(ax: Axes, colours: np.ndarray, n_bins: int) -> None:
     ]
     names = [f"source bin {b + 1}" for b in range(n_bins)]
     names += ["matched", "unmatched", "share of modes"]
-    ax.legend(handles, names, loc="lower left", ncols=2, bbox_to_anchor=(0.0, 0.08))
+    figure.legend(handles, names, loc="outside lower center", ncols=3)
