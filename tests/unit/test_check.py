@@ -261,7 +261,7 @@ def test_normal_prior_counts_to_four_sigma(config):
 
 
 def test_emulator_needs_priors_it_can_be_trained_for(config):
-    emulated = at("theory.power", "emulator")
+    emulated, config = at("theory.power", "emulator"), merge(config, at("theory.power", "camb"))
     wide = at("theory.parameters.h", {"prior": "normal", "mean": 0.7, "sd": 0.2})
     check_config(merge(config, wide))
     message = problem(merge(config, emulated), wide)

@@ -4,13 +4,15 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
-from scipy.stats import qmc
+from scipy.stats import norm, qmc
 
 from mflens.errors import ConfigError
 from mflens.prior import Prior
+from mflens.theory.parameters import N_SIGMA
 
 SEED_BITS = 63
 SIMS_PER_SPLIT = 10_000_000
+TAIL = norm.sf(N_SIGMA)
 
 
 def draw_design(
@@ -45,7 +47,9 @@ def draw_design(
         n_cosmologies = -(-n_sims // realisations)
         sobol = qmc.Sobol(len(prior.names), rng=rng)
         u = sobol.random_base2(int(np.ceil(np.log2(max(n_cosmologies, 2)))))[:n_cosmologies]
-        theta = np.repeat(prior.from_unit(u), realisations, axis=0)[:n_sims]
+        # normal priors end where the emulator's training does
+        theta = prior.from_unit(np.clip(u, TAIL, 1 - TAIL))
+        theta = np.repeat(theta, realisations, axis=0)[:n_sims]
         index = np.arange(n_sims)
         frame = pd.DataFrame(
             {
