@@ -130,6 +130,13 @@ class Plan:
         """Return the tables of the sims of all tiers on disk."""
         return [self.simulate["tiers"][tier]["table"] for tier in self.disk_tiers]
 
+    @property
+    def survey_files(self) -> list[str]:
+        """Return the user's files that describe the survey: mask and redshift distributions."""
+        mask, redshifts = (self.simulate["survey"][key] for key in ("mask", "redshifts"))
+        files = [mask] if isinstance(mask, str) and mask not in ("octant", "full") else []
+        return files + [redshifts["path"]] * (redshifts["kind"] == "file")
+
     def first_sim(self, wildcards: Any) -> int:
         """Return the position of a chunk's first sim in its split."""
         return int(wildcards.chunk) * self.simulate["chunk_size"][kind(wildcards.split)]

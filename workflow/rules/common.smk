@@ -3,7 +3,7 @@ import fcntl
 from snakemake.exceptions import WorkflowError
 
 from mflens.check import check_config
-from mflens.dependencies import fingerprint
+from mflens.dependencies import digest, fingerprint
 from mflens.errors import MflensError
 from mflens.plan import Plan
 from mflens.tasks.plan import TaskPlan
