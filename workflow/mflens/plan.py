@@ -135,7 +135,7 @@ class Plan:
         """Return the user's files that describe the survey: mask and redshift distributions."""
         mask, redshifts = (self.simulate["survey"][key] for key in ("mask", "redshifts"))
         files = [mask] if isinstance(mask, str) and mask not in ("octant", "full") else []
-        return files + [redshifts["path"]] * (redshifts["kind"] == "file")
+        return [*files, redshifts["path"]] if redshifts["kind"] == "file" else files
 
     def first_sim(self, wildcards: Any) -> int:
         """Return the position of a chunk's first sim in its split."""

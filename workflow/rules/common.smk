@@ -46,6 +46,8 @@ onstart:
 
 
 def code(rule_name):
-    """Fingerprint of a rule's script and the package modules behind it."""
-    classes = USER_CLASSES if rule_name == "simulate_maps" else []
-    return fingerprint(f"{workflow.basedir}/scripts/{rule_name}.py", classes)
+    """Fingerprint of a rule's script, the modules behind it and, of maps, the user's files."""
+    script = f"{workflow.basedir}/scripts/{rule_name}.py"
+    if rule_name != "simulate_maps":
+        return fingerprint(script)
+    return fingerprint(script, USER_CLASSES) + digest(PLAN.survey_files)

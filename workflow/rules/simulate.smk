@@ -9,7 +9,6 @@ rule simulate_maps:
         maps=f"{RESULTS}/simulate_maps/{{tier}}/{{split}}/{{chunk}}.h5",
     params:
         code("simulate_maps"),
-        digest(PLAN.survey_files),
         parameters=config["theory"]["parameters"],
         inferred=PLAN.inferred,
         shells=config["theory"]["shells"],
