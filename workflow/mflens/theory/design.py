@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
-from scipy.stats import qmc
 
 from mflens.errors import ConfigError
 from mflens.prior import Prior
@@ -43,8 +42,7 @@ def draw_design(
     for number, (split, n_sims, realisations) in enumerate(sizes):
         rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(number,)))
         n_cosmologies = -(-n_sims // realisations)
-        sobol = qmc.Sobol(len(prior.names), rng=rng)
-        u = sobol.random_base2(int(np.ceil(np.log2(max(n_cosmologies, 2)))))[:n_cosmologies]
+        u = sobol_points(n_cosmologies, len(prior.names), rng=rng)
         theta = np.repeat(prior.from_unit(u), realisations, axis=0)[:n_sims]
         index = np.arange(n_sims)
         frame = pd.DataFrame(
@@ -64,6 +62,13 @@ def draw_design(
     return pd.concat(frames, ignore_index=True)
 
 
+def sobol_points(n: int, d: int, *, rng: np.random.Generator) -> np.ndarray:
+    """Return the first n points of a scrambled Sobol sequence in d dimensions, shape (n, d)."""
+    from scipy.stats import qmc
+
+    return qmc.Sobol(d, rng=rng).random_base2(int(np.ceil(np.log2(max(n, 2)))))[:n]
+
+
 def _draw_nuisances(
     nuisances: Prior, n_before: int, n_sims: int, seed: int, split: int
 ) -> np.ndarray:
@@ -73,8 +78,7 @@ def _draw_nuisances(
     the same with and without nuisances.
     """
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(split, 0, 1)))
-    sobol = qmc.Sobol(n_before + len(nuisances.names), rng=rng)
-    u = sobol.random_base2(int(np.ceil(np.log2(max(n_sims, 2)))))[:n_sims]
+    u = sobol_points(n_sims, n_before + len(nuisances.names), rng=rng)
     return nuisances.from_unit(u[:, n_before:])
 
 
