@@ -3,14 +3,12 @@
 import logging
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from mflens.benchmarks.alone import run
 from mflens.benchmarks.runs import runs
 from mflens.io import write_table
 from mflens.job import start_job
-from mflens.prior import Prior
 
 
 def main(
@@ -19,18 +17,14 @@ def main(
     simulate: dict[str, Any],
     benchmarks: dict[str, Any],
     case: str,
+    emulator: str | None = None,
 ) -> None:
     """Write the columns of `Run.key`, `part` and `value`, over processes side by side the sum."""
-    prior = Prior(theory["parameters"])
-    middle = prior.complete(prior.from_unit(np.full((1, len(prior.names)), 0.5))[0])
-    shells = theory["shells"]
     world = {
-        "parameters": {name: float(value) for name, value in middle.items()},
-        "depth_mpc_h": shells["n_shells"] * shells["thickness_mpc_h"],
-        "k_max": theory["k_max_h_mpc"],
-        "nonlinear": theory["nonlinear"],
+        "theory": theory,
         "mesh": simulate["mesh"],
         "survey": simulate["survey"] | benchmarks["survey"],
+        "emulator": emulator,
     }
     rows = []
     for one in runs(case, benchmarks):

@@ -6,12 +6,13 @@ from typing import Any
 import pandas as pd
 
 from mflens.benchmarks.tables import Timings, estimate_survey, scaling_table, speed_table
-from mflens.io import read_table, write_markdown, write_table
+from mflens.io import read_benchmarks, read_table, write_markdown, write_table
 from mflens.job import start_job
 
 
 def main(
     timings: list[str],
+    emulator: list[str],
     speed: str,
     speed_markdown: str,
     scaling: str,
@@ -19,13 +20,18 @@ def main(
     estimate: str,
     estimate_markdown: str,
     benchmarks: dict[str, Any],
+    power: str,
     realisations: int,
+    n_calibration: int,
 ) -> None:
     """Write the three tables, as CSV and Markdown, and print the estimate."""
-    measured = Timings(pd.concat([read_table(path) for path in timings]), benchmarks)
+    measured = Timings(pd.concat([read_table(path) for path in timings]), benchmarks, power)
     laws = scaling_table(measured)
     n_bins = len(benchmarks["survey"]["n_gal_arcmin2"])
-    survey_run = estimate_survey(measured, laws, benchmarks["estimate"], n_bins, realisations)
+    emulator_s = read_benchmarks(emulator, {})["core_s"].sum()
+    survey_run = estimate_survey(
+        measured, laws, benchmarks["estimate"], n_bins, realisations, n_calibration, emulator_s
+    )
     for path, markdown, table in (
         (speed, speed_markdown, speed_table(measured)),
         (scaling, scaling_markdown, laws),

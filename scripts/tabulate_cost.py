@@ -1,8 +1,12 @@
-"""Sum up what every rule and tier cost."""
+"""Sum up what every rule and tier cost, and what it cost to run them by Snakemake."""
 
-from mflens.cost import summarise_cost
+from pathlib import Path
+
+import pandas as pd
+
+from mflens.cost import summarise_cost, summarise_overhead
 from mflens.io import read_benchmarks, write_markdown, write_table
-from mflens.job import start_job
+from mflens.job import read_start, start_job
 
 
 def main(
@@ -11,12 +15,29 @@ def main(
     others: list[str],
     cost: str,
     markdown: str,
+    overhead: str,
+    overhead_markdown: str,
     threads: dict[str, int],
+    results: str,
 ) -> None:
-    """Write `rule, tier, jobs, core_s, max_rss_mb`."""
+    """Write `rule, tier, jobs, core_s, max_rss_mb` and `what, core_s, share`."""
     table = summarise_cost(read_benchmarks([*simulations, *training, *others], threads))
     write_table(cost, table)
     write_markdown(markdown, table)
+    table = summarise_overhead(read_jobs(Path(results)))
+    write_table(overhead, table)
+    write_markdown(overhead_markdown, table)
+
+
+def read_jobs(results: Path) -> pd.DataFrame:
+    """Return `start, end, threads, starting_s` of all jobs that have ended, from their files."""
+    rows = []
+    for path in sorted(results.glob("benchmarks/**/*.tsv")):
+        log = results / "logs" / path.relative_to(results / "benchmarks").with_suffix(".log")
+        # Snakemake writes the benchmark when the job ends
+        end, seconds = path.stat().st_mtime, pd.read_csv(path, sep="\t")["s"].iloc[-1]
+        rows.append((end - seconds, end, *(read_start(log) if log.exists() else (1, 0.0))))
+    return pd.DataFrame(rows, columns=["start", "end", "threads", "starting_s"])
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import healpy
 import numpy as np
 import pytest
 
-from mflens.simulate import lensing
+from mflens.simulate import harmonics, lensing
 from mflens.simulate.chunk import Sim, simulate_chunk
 from mflens.simulate.randomness import BaseMeasure
 from mflens.simulate.survey import make_survey
@@ -94,8 +94,23 @@ def test_shear_equals_glass_shear_of_a_band_limited_convergence(world):
         # GLASS keeps the sign of gamma_2 of its own (IAU) axes
         expected = np.stack([theirs.real, theirs.imag])[:, pixel]
         sign = np.sign(np.sum(ours[b] * expected, axis=1))[:, None]
-        scale = np.abs(expected).max()
-        np.testing.assert_allclose(ours[b], sign * expected, atol=1e-3 * scale)
+        error, scale = ours[b] - sign * expected, expected.std()
+        # GLASS iterates; the octant holds a pole, next to which one pass is worst
+        assert np.sqrt(np.mean(error**2)) < 0.015 * scale
+        assert np.abs(error).max() < 0.15 * scale
+
+
+def test_one_pass_over_the_pixels_gives_the_spectra_of_the_shear():
+    nside, ell_max = 64, 128
+    ell, band = harmonics.degrees(ell_max), [slice(2, 8), slice(8, 64), slice(64, 129)]
+    alm = BaseMeasure(2).harmonics("harmonics", 1, ell_max)[0] * (10.0 + ell) ** -0.6
+    kappa = harmonics.synthesise(alm, nside, ell_max)
+    shear = lensing.shear(kappa[None], ell_max, np.arange(kappa.size))[0]
+    found = harmonics.analyse(shear, ell_max, spin=2)[0]
+    wanted = harmonics.shear_factor(ell_max)[ell] * alm
+    power = [harmonics.cross_spectrum(one, one, ell_max) for one in (found, wanted)]
+    for part in band:
+        assert power[0][part].sum() == pytest.approx(power[1][part].sum(), rel=5e-4)
 
 
 def test_sims_of_one_cosmology_and_of_another_get_their_own_response(world):

@@ -33,6 +33,17 @@ def test_map_to_normals_is_inverted_and_has_the_right_density():
     assert PRIOR.complete(np.array([0.3, 0.8])) == {"Omega_m": 0.3, "sigma_8": 0.8, "h": 0.7}
 
 
+def test_marginals_are_those_of_scipy():
+    x, u = np.array([-0.1, 0.2, 0.31, 0.4, 0.8, 2.0]), np.array([1e-9, 0.3, 0.5, 0.99])
+    scipy = (stats.uniform(0.2, 0.2), stats.norm(0.8, 0.1))
+    for ours, theirs in zip(PRIOR.marginals, scipy, strict=True):
+        np.testing.assert_allclose(ours.cdf(x), theirs.cdf(x), rtol=1e-12)
+        np.testing.assert_allclose(ours.logpdf(x), theirs.logpdf(x), rtol=1e-12)
+        np.testing.assert_allclose(ours.ppf(u), theirs.ppf(u), rtol=1e-12)
+        assert ours.support == pytest.approx(theirs.support())
+        assert ours.sd == pytest.approx(theirs.std())
+
+
 def test_design_fills_the_prior_and_splits_share_nothing():
     table = draw_design(PRIOR, SIZES, seed=3)
     assert table["sim"].is_unique and table["seed"].is_unique

@@ -6,7 +6,6 @@ mixing of tomographic bins. Global masked statistics of the modes (power and, if
 and skewness), all standardised once, go through a small residual network to the summaries.
 """
 
-import healpy as hp
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -232,6 +231,8 @@ def pixel_frame(nside: int, pixel: np.ndarray) -> np.ndarray:
     Shear components refer to South and East (HEALPix); the pixels' own axes turn against these,
     by 45 degrees at the equator and by more towards the poles.
     """
+    import healpy as hp
+
     corners = np.array([hp.boundaries(nside, p, step=1, nest=True) for p in pixel])
     north, south = corners[:, :, 0], corners[:, :, 2]
     theta, phi = hp.pix2ang(nside, pixel, nest=True)

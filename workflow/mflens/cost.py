@@ -3,11 +3,13 @@
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 SIMULATION_RULES = ("compute_spectra", "simulate_maps", "measure_spectra")
 EMULATOR_RULES = ("compute_training_power", "train_emulator")
 NONE = "-"
+PAUSE_S = 60.0  # nothing runs for so long only between two runs
 
 
 def summarise_cost(jobs: pd.DataFrame) -> pd.DataFrame:
@@ -27,6 +29,45 @@ def summarise_cost(jobs: pd.DataFrame) -> pd.DataFrame:
         jobs=("core_s", "size"), core_s=("core_s", "sum"), max_rss_mb=("max_rss_mb", "max")
     )
     return grouped.sort_values("core_s", ascending=False, ignore_index=True)
+
+
+def summarise_overhead(jobs: pd.DataFrame) -> pd.DataFrame:
+    """Return what the cores did in the last run: `what, core_s, share`.
+
+    Parameters
+    ----------
+    jobs
+        One row a job: `start` and `end` (s), `threads` and `starting_s`, the CPU time that the
+        interpreter and imports took before any work.
+
+    Notes
+    -----
+    The shares are of all cores from the start of the first job to the end of the last. Scheduling
+    is the time from the latest end of any job to the start of a job, as a job starts when another
+    makes room or a product for it; cores that idle beyond that wait for products.
+    """
+    jobs = jobs.sort_values("start")
+    pauses = jobs["start"] - jobs["end"].cummax().shift(fill_value=-np.inf)
+    jobs = jobs[(pauses > PAUSE_S).cumsum() == (pauses > PAUSE_S).sum()]
+    start, end, threads = (jobs[name].to_numpy() for name in ("start", "end", "threads"))
+    times = np.concatenate([start, end])
+    changes = np.concatenate([threads, -threads])[np.argsort(times, kind="stable")]
+    cores = max(changes.cumsum())
+    total = cores * (end.max() - start.min())
+    latest = np.searchsorted(np.sort(end), start, side="right")
+    waited = (start - np.sort(end)[np.maximum(latest - 1, 0)])[latest > 0]
+    starting = float(jobs["starting_s"].sum())
+    scheduling = float((waited * threads[latest > 0]).sum())
+    busy = float(((end - start) * threads).sum())
+    rows = {
+        "work of the jobs": busy - starting,
+        "starting the jobs' processes": starting,
+        "scheduling": scheduling,
+        "waiting for other jobs": total - busy - scheduling,
+        "Snakemake: starting and scheduling": starting + scheduling,
+    }
+    table = pd.DataFrame({"what": list(rows), "core_s": list(rows.values())})
+    return table.assign(share=table["core_s"] / total)
 
 
 def simulation_cost(jobs: pd.DataFrame, split: str, tier: str, sims: int) -> float:

@@ -2,7 +2,9 @@
 
 import logging
 import os
+import re
 import sys
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -25,7 +27,18 @@ def start_job(snakemake: Any) -> None:
     use_threads(int(snakemake.threads))
     sys.excepthook = _report_error
     settings = ", ".join(f"{name} {value}" for name, value in snakemake.wildcards.items())
-    logging.info("%s, threads: %d", settings or "start", snakemake.threads)
+    logging.info(
+        "%s, threads: %d, started in %.2f s",
+        settings or "start",
+        snakemake.threads,
+        time.process_time(),
+    )
+
+
+def read_start(path: str | os.PathLike[str]) -> tuple[int, float]:
+    """Return the threads of a job and the CPU time of its start (s), from its log."""
+    found = re.search(r"threads: (\d+), started in ([\d.]+) s", Path(path).read_text())
+    return (int(found[1]), float(found[2])) if found else (1, 0.0)
 
 
 def start_logging(path: str | os.PathLike[str], name: str) -> None:

@@ -202,6 +202,15 @@ class Plan:
         if any(shares_mesh(split, self.ladder, self.simulate) for split in self.splits):
             files.append("compute_whitening/whitening")
         files += ["sample_posterior/samples", "score_posterior/scores"]
+        found = self.benchmarks([f"{self.results}/{file}" for file in files])
+        return found + self.emulator_benchmarks()
+
+    def emulator_benchmarks(self) -> list[str]:
+        """Return the benchmark files of the emulator, none where CAMB computes the power."""
+        if not self.emulator:
+            return []
+        files = [f"compute_training_power/{part}" for part in self.training_chunks()]
+        files.append("train_emulator/emulator")
         return self.benchmarks([f"{self.results}/{file}" for file in files])
 
     def training_chunks(self) -> list[str]:

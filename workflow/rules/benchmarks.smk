@@ -4,6 +4,8 @@ from mflens.benchmarks.runs import CASES
 rule measure_speed:
     message:
         "Measure the speed of {wildcards.case}, with both cores to itself."
+    input:
+        **POWER,
     output:
         timings=f"{RESULTS}/measure_speed/{{case}}.csv",
     params:
@@ -31,6 +33,7 @@ rule tabulate_benchmarks:
         "Compare the measured speed with its targets, fit its scaling, estimate a survey run."
     input:
         timings=expand(rules.measure_speed.output.timings, case=CASES),
+        emulator=PLAN.emulator_benchmarks(),
     output:
         speed=f"{RESULTS}/tabulate_benchmarks/speed.csv",
         speed_markdown=f"{RESULTS}/tabulate_benchmarks/speed.md",
@@ -41,7 +44,9 @@ rule tabulate_benchmarks:
     params:
         code("tabulate_benchmarks"),
         benchmarks=config["benchmarks"],
+        power=config["theory"]["power"],
         realisations=config["simulate"]["realisations_per_cosmology"],
+        n_calibration=config["simulate"]["n_calibration"],
     conda:
         "../../envs/mflens.yaml"
     log:

@@ -72,9 +72,12 @@ rule tabulate_cost:
             caption="../report/tabulate_cost.rst",
             category="Cost",
         ),
+        overhead=f"{RESULTS}/tabulate_cost/overhead.csv",
+        overhead_markdown=f"{RESULTS}/tabulate_cost/overhead.md",
     params:
         code("tabulate_cost"),
         threads=THREADS,
+        results=RESULTS,
     conda:
         "../../envs/mflens.yaml"
     log:

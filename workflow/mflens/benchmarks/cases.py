@@ -7,26 +7,28 @@ compared with take turns; the gain of a second thread or process is measured in 
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import numpy as np
 
-from mflens.io import write_hdf5
+from mflens.io import load_model, write_hdf5
+from mflens.prior import Prior
 from mflens.simulate import harmonics, lensing
 from mflens.simulate.chunk import Matching, Sim, simulate_chunk
 from mflens.simulate.lightcone import Mesh
 from mflens.simulate.survey import make_survey
 from mflens.simulate.tiers import Draw, Sky, make_tier
-from mflens.theory.cosmology import Cosmology, make_cosmology, make_geometry
+from mflens.theory.cosmology import Cosmology, PowerSource, make_cosmology, make_geometry
 from mflens.theory.kernels import Shells, compute_kernels, node_wavenumbers, wavenumbers
-from mflens.theory.power import camb_parameters, compute_power
+from mflens.theory.power import Power, camb_parameters, compute_power
 from mflens.theory.spectra import compress_kernels
 
 N_WRITTEN = 16
 N_CORRELATED = 3
+N_MATRIX, N_PRODUCTS = 200, 20_000
 
 
 class World:
@@ -34,34 +36,33 @@ class World:
 
     Parameters
     ----------
-    parameters
-        Cosmological parameters by name, all fixed.
-    depth_mpc_h
-        Where the last shell ends (Mpc/h).
-    k_max, nonlinear
-        As in the config's `theory`.
+    theory
+        The config's `theory`: the cosmology in the middle of the prior, the depth of the shells.
     mesh, tiers, survey
         As in the config's `simulate`.
     nside, n_shells, n_mesh
         Resolution of the maps (up to l = 2 nside), shells and mesh cells per side.
+    emulator
+        File of the emulator of the power spectra, where it stands in for CAMB.
     """
 
     def __init__(
         self,
-        parameters: Mapping[str, float],
-        depth_mpc_h: float,
-        k_max: float,
-        nonlinear: str,
+        theory: Mapping[str, Any],
         mesh: Mapping[str, Any],
         tiers: Mapping[str, Any],
         survey: Mapping[str, Any],
         nside: int,
         n_shells: int,
         n_mesh: int,
+        emulator: str | None = None,
     ) -> None:
-        self.parameters, self.nonlinear, self.k_max = dict(parameters), nonlinear, k_max
+        self.prior, self.emulator = Prior(theory["parameters"]), emulator
+        self.nonlinear, self.k_max = theory["nonlinear"], theory["k_max_h_mpc"]
+        self.parameters = self.another(0)
+        depth = theory["shells"]["n_shells"] * theory["shells"]["thickness_mpc_h"]
         box = Mesh(n_mesh, mesh["box_mpc_h"], 2 * nside)
-        self.sky = Sky(Shells(n_shells, depth_mpc_h / n_shells), nside, 2 * nside, box)
+        self.sky = Sky(Shells(n_shells, depth / n_shells), nside, 2 * nside, box)
         self.survey = make_survey(survey, nside)
         self.tiers = tiers
 
@@ -78,11 +79,24 @@ class World:
 
     def another(self, number: int) -> dict[str, float]:
         """Return parameters that no other sim of the case has."""
-        return self.parameters | {"Omega_m": self.parameters["Omega_m"] + 1e-4 * number}
+        u = np.full(len(self.prior.names), 0.5 + 1e-4 * number)
+        return self.prior.complete(self.prior.from_unit(u[None])[0])
+
+    @cached_property
+    def power(self) -> PowerSource:
+        """What computes the power spectra in a run: the emulator or CAMB."""
+        if self.emulator is None:
+            return lambda cosmology, z, k_max, _: compute_power(cosmology, z, k_max, self.nonlinear)
+        from mflens.theory.emulator import Emulator
+
+        return Emulator.from_state(*load_model(self.emulator)).power
 
     def cosmology(self) -> Cosmology:
         """Return the cosmology with everything."""
-        return make_cosmology(0, self.parameters, self.sky.shells, *self.kernels(), self.nonlinear)
+        arrays = self.kernels()
+        return make_cosmology(
+            0, self.parameters, self.sky.shells, *arrays, self.nonlinear, self.power
+        )
 
     def plain_cosmology(self) -> Cosmology:
         """Return a cosmology that mesh tiers can run: without spectra of the shells."""
@@ -104,38 +118,48 @@ class LognormalSim(World):
     def __init__(self, repetitions: int, **world: Any) -> None:
         super().__init__(**world)
         self.repetitions = repetitions
-        self.arrays = self.kernels()
+        self.arrays, self.kernels_s = timed(self.kernels, time.process_time)
         self.made = self.tier("lognormal")
         self.once(0)
 
     def measure(self) -> dict[str, float]:
-        """Return medians over the repetitions."""
+        """Return medians over the repetitions, and the seconds that the kernels took once."""
         rounds = [self.once(number) for number in range(1, self.repetitions + 1)]
-        return {part: median(one[part] for one in rounds) for part in rounds[0]}
+        found = {part: median(one[part] for one in rounds) for part in rounds[0]}
+        return found | {"kernels_s": self.kernels_s}
 
     def once(self, number: int) -> dict[str, float]:
-        """Time one sim of a new cosmology, another of the same, and the bare transforms."""
-        shells, parameters = self.sky.shells, self.another(number)
+        """Time a new cosmology, a sim of it and the bare transforms.
+
+        `cosmology_s` is all that a new cosmology costs beyond `power_s` and one more sim.
+        """
+        seconds: dict[str, float] = {}
+
+        def power(*arguments: Any) -> Power:
+            found, seconds["power_s"] = timed(partial(self.power, *arguments), time.process_time)
+            return found
+
+        parameters, shells = self.another(number), self.sky.shells
         weights, k = self.arrays
-        z = make_geometry(parameters, shells).shell_growth.z
-        seconds = {}
-        _, seconds["power_s"] = timed(
-            lambda: compute_power(parameters, z, k[-1], self.nonlinear), time.process_time
-        )
         cosmology, theory = timed(
-            lambda: make_cosmology(number, parameters, shells, weights, k, self.nonlinear),
+            lambda: make_cosmology(number, parameters, shells, weights, k, self.nonlinear, power),
             time.process_time,
         )
-        # make_cosmology computes the power once more
-        seconds["theory_s"] = max(theory - seconds["power_s"], 0.0)
-        for part in ("new_sim_s", "same_sim_s"):
-            sims = [Sim(number, number, lambda: cosmology, None)]
-            made, seconds[part] = timed(
-                partial(simulate_chunk, sims, self.made, self.survey, self.sky, 0),
-                time.process_time,
-            )
+
+        def read() -> Cosmology:
+            # a file of theory holds no geometry
+            return Cosmology(**(vars(cosmology) | vars(make_geometry(parameters, shells))))
+
+        def simulate(source: Callable[[], Cosmology]) -> dict[str, np.ndarray]:
+            sims = [Sim(number, number, source, None)]
+            return simulate_chunk(sims, self.made, self.survey, self.sky, 0)
+
+        _, new = timed(partial(simulate, read), time.process_time)
+        made, same = timed(partial(simulate, lambda: cosmology), time.process_time)
+        seconds["cosmology_s"] = theory - seconds["power_s"] + max(new - same, 0.0)
+        seconds["sim_s"] = same
         seconds["write_s"] = self.write(made["maps"])
-        return seconds | self.transforms()
+        return seconds | {"transforms_s": self.transforms()}
 
     def write(self, maps: np.ndarray) -> float:
         """Return the seconds that writing one sim's maps takes, in a chunk of several."""
@@ -144,24 +168,30 @@ class LognormalSim(World):
             path = Path(folder) / "maps.h5"
             return timed(lambda: write_hdf5(path, chunk, {}), time.process_time)[1] / N_WRITTEN
 
-    def transforms(self) -> dict[str, float]:
-        """Time the transforms of one sim: of all shells, and to and fro for each bin's shear."""
+    def transforms(self) -> float:
+        """Time the transforms of one sim: each shell to a map, each bin's convergence to shear."""
         nside, ell_max = self.sky.nside, self.sky.ell_max
         n_shells, n_bins = self.sky.shells.n_shells, self.survey.n_bins
         alm = np.random.default_rng(0).normal(size=(n_shells, harmonics.degrees(ell_max).size)) + 0j
+        pixel = self.survey.pixel_ring
         maps, shells = timed(
             lambda: harmonics.synthesise_many(alm, nside, ell_max), time.process_time
         )
-        _, analysis = timed(lambda: harmonics.analyse(maps[0], ell_max), time.process_time)
-        _, once = timed(lambda: harmonics.project(maps[0], ell_max), time.process_time)
-        _, shear = timed(
-            lambda: harmonics.synthesise_shear(alm[0], nside, ell_max, np.arange(12 * nside**2)),
-            time.process_time,
+        _, there = timed(lambda: harmonics.project(maps[0], ell_max), time.process_time)
+        _, back = timed(
+            lambda: harmonics.synthesise_shear(alm[0], nside, ell_max, pixel), time.process_time
         )
-        return {
-            "transforms_s": shells + n_bins * (analysis + shear),
-            "single_pass_s": shells + n_bins * (once + shear),
-        }
+        return shells + n_bins * (there + back)
+
+
+class CambPower(World):
+    """The power spectra by CAMB, which the emulator stands in for."""
+
+    def measure(self) -> dict[str, float]:
+        """Time one cosmology."""
+        z = make_geometry(self.parameters, self.sky.shells).shell_growth.z
+        compute = partial(compute_power, self.parameters, z, self.k_max, self.nonlinear)
+        return {"power_s": timed(compute, time.process_time)[1]}
 
 
 class LognormalMemory(World):
@@ -179,7 +209,7 @@ class LognormalMemory(World):
 
 
 class MeshSim(World):
-    """An expensive sim with seed matching, and its time steps, which are PySCo's kernels."""
+    """An expensive sim with seed matching, and its time steps."""
 
     def __init__(self, repetitions: int, **world: Any) -> None:
         super().__init__(**world)
@@ -225,6 +255,32 @@ class MeshSim(World):
         return make
 
 
+class PyscoSteps(MeshSim):
+    """The time steps of an expensive sim, taken by PySCo's own integrator."""
+
+    def once(self, sims: list[Sim]) -> dict[str, float]:
+        """Time PySCo over the steps of a sim, in turn with the sim's own."""
+        from mflens.benchmarks.pysco import Box
+        from mflens.simulate.particles import Particles
+
+        boxes: list[Box] = []
+        seconds: list[float] = []
+        step = Particles.step
+
+        def step_both(particles: Any, state: Any, a: float) -> None:
+            if not boxes:
+                boxes.append(Box(particles, state, self.sky.mesh.box_mpc_h))
+            seconds.append(timed(partial(boxes[0].step, a), time.process_time)[1])
+            step(particles, state, a)
+
+        Particles.step = step_both  # type: ignore[assignment, method-assign]
+        try:
+            self.simulate(sims)()
+        finally:
+            Particles.step = step  # type: ignore[method-assign]
+        return {"pysco_s": sum(seconds)}
+
+
 class MatchedTier:
     """A mesh tier that also computes the white coefficients that its cheap partner would use."""
 
@@ -254,6 +310,16 @@ class Throughput(World):
             time.perf_counter,
         )
         return {"sims_per_s": len(self.sims) / seconds}
+
+
+class Arithmetic(World):
+    """Matrix products in a core's cache: what the machine's second core adds to the first."""
+
+    def measure(self) -> dict[str, float]:
+        """Return products per second in wall time."""
+        matrix = np.random.default_rng(0).normal(size=(N_MATRIX, N_MATRIX))
+        _, seconds = timed(lambda: [matrix @ matrix for _ in range(N_PRODUCTS)], time.perf_counter)
+        return {"products_per_s": N_PRODUCTS / seconds}
 
 
 class GlassExample(World):

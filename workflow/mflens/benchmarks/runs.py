@@ -70,7 +70,7 @@ def runs(case: str, options: Mapping[str, Any]) -> list[Run]:
         sizes += [(nside[0], n_shells // 2), (nside[0], 2 * n_shells)]
         return [Run("LognormalSim", *size, n_mesh[0], options=repeated) for size in sizes]
     if case == "example":
-        return [Run("GlassExample", *first)]
+        return [Run("GlassExample", *first), Run("CambPower", *first)]
     if case == "particle_mesh":
         # one and two threads take turns
         once = {"repetitions": 1}
@@ -80,13 +80,15 @@ def runs(case: str, options: Mapping[str, Any]) -> list[Run]:
             for _ in range(ROUNDS)
             for threads in (1, 2)
         ]
+        found += [Run("PyscoSteps", nside[0], n_shells, n, options=once) for n in n_mesh]
         return [*found, Run("MeshSim", nside[1], n_shells, n_mesh[0], options=once)]
     if case == "memory":
         large, once = options["memory"], {"repetitions": 0}
         size = (large["nside"], n_shells, large["n_mesh"])
         found = [Run("LognormalMemory", *first, options={"n_sims": n}) for n in (1, MANY_SIMS)]
         return [*found, Run("MeshSim", *size, options=once, tier_options=ONE_STEP_PER_SHELL)]
-    return [
+    found = [Run("Arithmetic", *first, processes=n) for _ in range(ROUNDS) for n in (1, 2)]
+    return found + [
         Run("Throughput", *first, processes=processes, options={"tier": tier, "n_sims": n_sims})
         for tier, n_sims in N_SIMS.items()
         for _ in range(ROUNDS)

@@ -9,7 +9,7 @@ may have leading axes of replicas.
 from dataclasses import dataclass
 
 import torch
-from scipy import stats
+from scipy import special
 from torch import Tensor
 
 from mflens.infer.losses import Pairs
@@ -130,7 +130,7 @@ def noise_scales(n_pairs: int) -> Tensor:
     """Return quantiles of sqrt(nu / chi^2_nu), the scale of Student t noise after n pairs."""
     freedom = max(n_pairs - 1, LEAST_FREEDOM)
     u = (torch.arange(N_QUANTILES, dtype=torch.float64) + 0.5) / N_QUANTILES
-    return torch.as_tensor((freedom / stats.chi2.ppf(u.numpy(), freedom)) ** 0.5)
+    return torch.as_tensor((0.5 * freedom / special.gammaincinv(freedom / 2, u.numpy())) ** 0.5)
 
 
 def shrunk_covariance(residual: Tensor) -> Tensor:

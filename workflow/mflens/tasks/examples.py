@@ -79,7 +79,7 @@ def likelihood_examples(
 def inner_nodes(prior: Prior) -> np.ndarray:
     """Return equally spaced values of a single parameter, shape (node,), inside its prior."""
     # ASSUME that a normal prior's posteriors lie within its central 99.99 %
-    low, high = prior.marginals[0].interval(0.9999)
+    low, high = prior.marginals[0].ppf(np.array([0.5e-4, 1 - 0.5e-4]))
     return np.linspace(low, high, N_NODES)
 
 

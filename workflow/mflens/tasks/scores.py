@@ -228,7 +228,7 @@ def compare_samples(reference: np.ndarray, drawn: np.ndarray, seed: int) -> np.n
 
 def squared_error(mean: np.ndarray, theta: np.ndarray, prior: Prior) -> np.ndarray:
     """Return the squared error of posterior means over the prior's variance, mean over d."""
-    spread = np.array([marginal.std() for marginal in prior.marginals])
+    spread = np.array([marginal.sd for marginal in prior.marginals])
     return (((mean - theta) / spread) ** 2).mean(-1)
 
 

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 N_Z_TABLE = 1024
 
+# as `Emulator.power`: all parameters by name, redshifts, largest wavenumber in h/Mpc, growth
+PowerSource = Callable[[Mapping[str, float], np.ndarray, float, Growth], Power]
+
 
 @dataclass(frozen=True)
 class Geometry:
@@ -82,7 +85,7 @@ def make_cosmology(
     weights: np.ndarray,
     k: np.ndarray,
     nonlinear: str,
-    emulate: Callable[[Mapping[str, float], np.ndarray, float, Growth], Power] | None = None,
+    emulate: PowerSource | None = None,
 ) -> Cosmology:
     """Compute power spectra and project them onto the shells.
 

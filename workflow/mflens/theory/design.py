@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
-from scipy.stats import norm, qmc
+from scipy import special
 
 from mflens.errors import ConfigError
 from mflens.prior import Prior
@@ -12,7 +12,7 @@ from mflens.theory.parameters import N_SIGMA
 
 SEED_BITS = 63
 SIMS_PER_SPLIT = 10_000_000
-TAIL = norm.sf(N_SIGMA)
+TAIL = special.ndtr(-N_SIGMA)
 
 
 def draw_design(
@@ -45,8 +45,7 @@ def draw_design(
     for number, (split, n_sims, realisations) in enumerate(sizes):
         rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(number,)))
         n_cosmologies = -(-n_sims // realisations)
-        sobol = qmc.Sobol(len(prior.names), rng=rng)
-        u = sobol.random_base2(int(np.ceil(np.log2(max(n_cosmologies, 2)))))[:n_cosmologies]
+        u = sobol_points(n_cosmologies, len(prior.names), rng=rng)
         # normal priors end where the emulator's training does
         theta = prior.from_unit(np.clip(u, TAIL, 1 - TAIL))
         theta = np.repeat(theta, realisations, axis=0)[:n_sims]
@@ -68,6 +67,13 @@ def draw_design(
     return pd.concat(frames, ignore_index=True)
 
 
+def sobol_points(n: int, d: int, *, rng: np.random.Generator) -> np.ndarray:
+    """Return the first n points of a scrambled Sobol sequence in d dimensions, shape (n, d)."""
+    from scipy.stats import qmc
+
+    return qmc.Sobol(d, rng=rng).random_base2(int(np.ceil(np.log2(max(n, 2)))))[:n]
+
+
 def _draw_nuisances(
     nuisances: Prior, n_before: int, n_sims: int, seed: int, split: int
 ) -> np.ndarray:
@@ -77,8 +83,7 @@ def _draw_nuisances(
     the same with and without nuisances.
     """
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(split, 0, 1)))
-    sobol = qmc.Sobol(n_before + len(nuisances.names), rng=rng)
-    u = sobol.random_base2(int(np.ceil(np.log2(max(n_sims, 2)))))[:n_sims]
+    u = sobol_points(n_sims, n_before + len(nuisances.names), rng=rng)
     return nuisances.from_unit(u[:, n_before:])
 
 

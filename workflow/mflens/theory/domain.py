@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.stats import qmc
 
 from mflens.errors import ConfigError
+from mflens.theory.design import sobol_points
 from mflens.theory.parameters import AMPLITUDES, DARK_ENERGY, power_parameters, reach
 
 EMULATOR_STREAM = 1_000_003  # apart from the streams of the design
@@ -42,11 +42,8 @@ class Domain:
 
     def draw(self, n: int, seed: int, stream: int) -> np.ndarray:
         """Draw free parameters, shape (n, d), from a scrambled Sobol sequence of its own."""
-        rng = np.random.default_rng(
-            np.random.SeedSequence(seed, spawn_key=(EMULATOR_STREAM, stream))
-        )
-        sobol = qmc.Sobol(len(self.free), rng=rng)
-        u = sobol.random_base2(int(np.ceil(np.log2(max(n, 2)))))[:n]
+        streams = np.random.SeedSequence(seed, spawn_key=(EMULATOR_STREAM, stream))
+        u = sobol_points(n, len(self.free), rng=np.random.default_rng(streams))
         low, high = np.array(list(self.free.values())).T
         return low + u * (high - low)
 

@@ -2,10 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from scipy.integrate import cumulative_trapezoid, odeint
+from numba import njit
 
 from mflens.theory.parameters import DARK_ENERGY
 
@@ -85,33 +84,55 @@ def compute_growth(
     ----------
     Bouchet et al. 1995, astro-ph/9406013, for the second order; Meszaros 1974 for the start.
     """
-    ln_a = np.linspace(np.log(A_START), 0.0, n)
-
-    def densities(x: Any) -> tuple[Any, Any, Any]:
-        fading = np.exp(-3 * ((1 + w0 + wa) * x + wa * (1 - np.exp(x))))
-        return omega_m * np.exp(-3 * x), omega_r * np.exp(-4 * x), (1 - omega_m - omega_r) * fading
-
-    def derivative(x: float, y: np.ndarray) -> list[float]:
-        matter, radiation, dark = densities(x)
-        total = matter + radiation + dark
-        pressure = radiation / 3 + (w0 + wa * (1 - np.exp(x))) * dark
-        friction, source = 0.5 - 1.5 * pressure / total, 1.5 * matter / total
-        d1, v1, d2, v2 = y
-        return [v1, source * d1 - friction * v1, v2, source * (d2 - d1**2) - friction * v2]
-
+    # every second point is in the table, the others are the middles of the steps
+    x = np.linspace(np.log(A_START), 0.0, 2 * n - 1)
+    matter, radiation = omega_m * np.exp(-3 * x), omega_r * np.exp(-4 * x)
+    fading = np.exp(-3 * ((1 + w0 + wa) * x + wa * (1 - np.exp(x))))
+    dark = (1 - omega_m - omega_r) * fading
+    total = matter + radiation + dark
+    pressure = radiation / 3 + (w0 + wa * (1 - np.exp(x))) * dark
     # the growing mode of matter and radiation, D = a + 2/3 a_eq, and D_2 = -3/7 D^2
     d1, v1 = A_START + 2 / 3 * omega_r / omega_m, A_START
-    start = [d1, v1, -3 / 7 * d1**2, -6 / 7 * d1 * v1]
-    y = odeint(derivative, start, ln_a, tfirst=True, rtol=1e-8, atol=1e-14).T
-    expansion = np.sqrt(sum(densities(ln_a)))
-    time = cumulative_trapezoid(np.exp(-2 * ln_a) / expansion, ln_a, initial=0.0)
+    start = np.array([d1, v1, -3 / 7 * d1**2, -6 / 7 * d1 * v1])
+    y = _integrate(start, 0.5 - 1.5 * pressure / total, 1.5 * matter / total, x[2] - x[0])
+    clock = np.exp(-2 * x) / np.sqrt(total)  # dt / dlna
+    steps = (x[2] - x[0]) / 6 * (clock[:-2:2] + 4 * clock[1::2] + clock[2::2])
+    time = np.append(-np.cumsum(steps[::-1])[::-1], 0.0)
     today = y[0, -1]
     return Growth(
-        ln_a=ln_a,
-        expansion=expansion,
+        ln_a=x[::2],
+        expansion=np.sqrt(total[::2]),
         first=y[0] / today,
         first_rate=y[1] / y[0],
         second=y[2] / today**2,
         second_rate=y[3] / y[2],
-        time=time - time[-1],
+        time=time,
     )
+
+
+@njit(cache=True)
+def _integrate(
+    start: np.ndarray, friction: np.ndarray, source: np.ndarray, step: float
+) -> np.ndarray:
+    """Solve D'' + friction D' = source D and D_2'' + friction D_2' = source (D_2 - D^2) in ln a.
+
+    Runge-Kutta of fourth order; friction and source are given at both ends and in the middle of
+    each step, shape (2 n - 1,). Returns D, D', D_2 and D_2', shape (4, n).
+    """
+    n = friction.size // 2 + 1
+    y, slope, at = np.empty((4, n)), np.zeros((5, 4)), np.empty(4)
+    y[:, 0] = start
+    share = (0.0, 0.5, 0.5, 1.0)
+    for i in range(n - 1):
+        for stage in range(4):
+            place = 2 * i + int(2 * share[stage])
+            for c in range(4):
+                at[c] = y[c, i] + share[stage] * step * slope[stage, c]
+            slope[stage + 1, 0] = at[1]
+            slope[stage + 1, 1] = source[place] * at[0] - friction[place] * at[1]
+            slope[stage + 1, 2] = at[3]
+            slope[stage + 1, 3] = source[place] * (at[2] - at[0] ** 2) - friction[place] * at[3]
+        for c in range(4):
+            k1, k2, k3, k4 = slope[1, c], slope[2, c], slope[3, c], slope[4, c]
+            y[c, i + 1] = y[c, i] + step / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
+    return y

@@ -6,10 +6,11 @@ part in 10^4 and enters through the kernel's first moment.
 """
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numba import njit
-from numpy.polynomial.legendre import leggauss
+from numpy.polynomial import legendre
 from scipy.integrate import cumulative_trapezoid
 
 K_MIN = 2e-4
@@ -22,6 +23,8 @@ N_EXACT = 400
 NODE_STEP_LOG = 0.15
 NODE_STEP_WIGGLES = 0.012
 WIGGLES_END = 0.5
+
+leggauss = cache(legendre.leggauss)
 
 
 @dataclass(frozen=True)

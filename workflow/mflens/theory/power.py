@@ -81,10 +81,13 @@ def camb_parameters(cosmology: Mapping[str, float]) -> "camb.CAMBparams":
 
 
 def compute_background(cosmology: Mapping[str, float]) -> "camb.CAMBdata":
-    """Return CAMB's background; `cosmology.compat.camb.Cosmology` wraps it for GLASS."""
+    """Return CAMB's background; `cosmology.compat.camb.Cosmology` wraps it for GLASS.
+
+    It knows distances and densities but no thermal history, which takes ten times as long.
+    """
     import camb
 
-    return camb.get_background(camb_parameters(cosmology))
+    return camb.get_background(camb_parameters(cosmology), no_thermo=True)
 
 
 def compute_power(
