@@ -60,7 +60,7 @@ class LagrangianPerturbation:
 
 
 class ParticleMesh(LagrangianPerturbation):
-    """An N-body run with PySCo's particle-mesh solver and leapfrog.
+    """An N-body run with PySCo's particle-mesh forces and a leapfrog like its own.
 
     The time steps end on the epochs of the shells, farthest first, so that each shell is projected
     from the density of its own time.
