@@ -1,6 +1,7 @@
 """Simulate a chunk of sims on one tier and write their noisy shear maps."""
 
 import json
+import logging
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -10,9 +11,10 @@ import numpy as np
 from mflens.errors import DataError
 from mflens.io import read_hdf5, read_table, write_hdf5
 from mflens.job import start_job
+from mflens.plan import uses_mesh
 from mflens.prior import Prior
 from mflens.simulate.chunk import Matching, Sim, simulate_chunk
-from mflens.simulate.lightcone import Mesh
+from mflens.simulate.lightcone import Mesh, repeated_share
 from mflens.simulate.survey import make_survey
 from mflens.simulate.tiers import Sky, make_tier
 from mflens.theory.cosmology import Cosmology, make_geometry
@@ -81,7 +83,23 @@ def main(
         "tier_options": json.dumps(simulate["tiers"].get(tier, {}), sort_keys=True),
         "n_regularised": getattr(made, "n_regularised", 0),
     }  # fmt: skip
+    if uses_mesh(tier, simulate):
+        attributes |= replication(sky.shells, simulate["mesh"]["box_mpc_h"])
     write_hdf5(maps, arrays, attributes)
+
+
+def replication(shells: Shells, box: float) -> dict[str, Any]:
+    """Say how often the light cone repeats the box: in the log, and by shell for the file."""
+    repeated, lengths = repeated_share(shells, box), shells.edges[1:] / box
+    logging.info(
+        "lines of sight cross the box of %g Mpc/h %.1f times; of the shells out to %s Mpc/h "
+        "%s per cent is seen nearer by as well",
+        box,
+        lengths[-1],
+        ", ".join(f"{edge:.0f}" for edge in shells.edges[1:]),
+        ", ".join(f"{100 * share:.0f}" for share in repeated),
+    )
+    return {"box_mpc_h": box, "box_lengths": lengths, "repeated_share": repeated}
 
 
 def cosmologies(

@@ -24,6 +24,7 @@ INTERPOLATION = 2
 MARGIN = 64  # multipoles by which a shell's content reaches beyond k chi
 POLE = 24  # points of a ring beyond twice its highest order
 TILE = 16  # rings, and points of a ring, that lie together in memory
+N_REPEATED = 100  # points along half a box that count what is seen first
 LANES = 16  # nodes of a line of sight that a processor sums at once
 
 
@@ -52,6 +53,22 @@ class Mesh:
         """
         nyquist = np.pi * self.n_mesh / self.box_mpc_h
         return np.minimum(nyquist, 3 * self.projection_nside / shells.edges[1:])
+
+
+def repeated_share(shells: Shells, box: float) -> np.ndarray:
+    """Return the share of each shell's volume that the light cone shows nearer by as well.
+
+    A structure of the periodic box is seen first at its image nearest to the observer, which lies
+    in the cube of one box around him; all that lies outside this cube is seen again. On the whole
+    sky; shape (n_shells,).
+    """
+    axis = (np.arange(N_REPEATED) + 0.5) * (0.5 * box / N_REPEATED)
+    square = axis**2
+    distance = np.sqrt(square[:, None, None] + square[:, None] + square)
+    cell = (box / N_REPEATED) ** 3
+    first = np.histogram(distance, shells.edges)[0] * cell
+    volume = 4 * np.pi / 3 * np.diff(shells.edges**3)
+    return np.clip(1 - first / volume, 0.0, 1.0)
 
 
 class Rings:
