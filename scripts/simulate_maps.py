@@ -7,6 +7,7 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from mflens.errors import DataError
 from mflens.io import read_hdf5, read_table, write_hdf5
@@ -61,15 +62,14 @@ def main(
         raise DataError(f"{spectra} lacks cosmology {min(missing)}; delete it and run again.")
     files = chosen.get(f"file_{tier}", [""] * len(chosen))
     own = map(nuisances.complete, chosen[nuisances.names].to_numpy())
-    rows = chosen["cosmology"].map(row)
+    rows, run = chosen["cosmology"].map(row), runs(chosen, simulate["mocks_per_run"])
     sims = [
-        Sim(s.sim, s.seed, lambda i=i: cosmology(i), matching(i), n, file)
-        for s, i, n, file in zip(chosen.itertuples(), rows, own, files, strict=True)
+        Sim(s.sim, s.seed, lambda i=i: cosmology(i), matching(i), *rest)
+        for s, i, *rest in zip(chosen.itertuples(), rows, own, files, run, strict=True)
     ]
     made = make_tier(tier, simulate["tiers"].get(tier, {}), sky)
     arrays = simulate_chunk(sims, made, survey, sky, n_convergence)
-    arrays["sim"] = chosen["sim"].to_numpy(dtype=np.int64)
-    arrays["seed"] = chosen["seed"].to_numpy(dtype=np.int64)
+    arrays |= {name: chosen[name].to_numpy(dtype=np.int64) for name in ("sim", "seed", "cosmology")}
     names = Prior(inferred).names
     arrays["theta"] = chosen[names].to_numpy(dtype=float)
     arrays["pixel"], arrays["coverage"] = survey.pixel, survey.coverage
@@ -86,6 +86,14 @@ def main(
     if uses_mesh(tier, simulate):
         attributes |= replication(sky.shells, simulate["mesh"]["box_mpc_h"])
     write_hdf5(maps, arrays, attributes)
+
+
+def runs(chosen: pd.DataFrame, n_mocks: int) -> list[list[int]]:
+    """Return for every sim the seeds of all that observe its N-body run; none if it is alone."""
+    if n_mocks == 1:
+        return [[]] * len(chosen)
+    seeds = chosen.groupby("cosmology")["seed"].agg(list)
+    return chosen["cosmology"].map(seeds).tolist()
 
 
 def replication(shells: Shells, box: float) -> dict[str, Any]:
