@@ -8,6 +8,7 @@ import pandas as pd
 import torch
 
 from mflens.errors import ConfigError, DataError
+from mflens.infer.folds import count_together
 from mflens.infer.losses import Pairs
 from mflens.infer.methods import METHODS, Data, Settings, fit_method
 from mflens.infer.posterior import Posterior
@@ -35,11 +36,13 @@ def read_pairs(
     lower: str,
     prior: Prior,
     limit: int | None,
-) -> Pairs:
-    """Read the first `limit` pairs of two tiers (None: all), joined by sim."""
-    low, high = (
-        read_chunks(files[f"pairs_{upper}", tier], ["theta", observable]) for tier in (lower, upper)
-    )
+) -> tuple[Pairs, int]:
+    """Read the first `limit` pairs of two tiers (None: all), joined by sim.
+
+    And count how many neighbouring ones are of one cosmology.
+    """
+    names = ["theta", "cosmology", observable]
+    low, high = (read_chunks(files[f"pairs_{upper}", tier], names) for tier in (lower, upper))
     if not np.array_equal(low["sim"], high["sim"]):
         raise DataError(
             f"the pairs of {lower} and {upper} hold different sims; delete the folders "
@@ -51,12 +54,13 @@ def read_pairs(
             "are simulated; raise simulate.sims.pairs."
         )
     kept = slice(limit)
-    return Pairs(
+    pairs = Pairs(
         upper,
         torch.as_tensor(low[observable][kept]),
         torch.as_tensor(high[observable][kept]),
         torch.as_tensor(prior.to_normal(high["theta"][kept])),
     )
+    return pairs, count_together(high["cosmology"][kept])
 
 
 def main(
@@ -83,7 +87,7 @@ def main(
         read_chunks(files[split, ladder[0]], ["theta", observable])
         for split in ("bulk", "validation")
     ]
-    pairs = [
+    levels = [
         read_pairs(
             *(files, observable, upper, lower, prior),
             limit=int(n_high) if upper == ladder[-1] else None,
@@ -92,7 +96,7 @@ def main(
     ]
     x, x_val = (torch.as_tensor(split[observable]) for split in cheap)
     y, y_val = (torch.as_tensor(prior.to_normal(split["theta"])) for split in cheap)
-    data = Data(ladder, x, y, x_val, y_val, pairs)
+    data = Data(ladder, x, y, x_val, y_val, [pairs for pairs, _ in levels], levels[-1][1])
     start = Posterior.from_state(*load_model(pretrained)).members[0]
     settings = Settings(
         Training(**training),

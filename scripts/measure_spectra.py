@@ -6,12 +6,12 @@ from mflens.simulate.bandpowers import measure_band_powers
 
 
 def main(maps: str, spectra: str, bands: list[int], tier: str, split: str, chunk: str) -> None:
-    """Write `sim, theta, spectra`."""
-    arrays, attributes = read_hdf5(maps, ["sim", "theta", "maps", "pixel"])
+    """Write `sim, cosmology, theta, spectra`."""
+    arrays, attributes = read_hdf5(maps, ["sim", "cosmology", "theta", "maps", "pixel"])
     values, labels = measure_band_powers(
         arrays["maps"], arrays["pixel"], int(attributes["nside"]), bands
     )
-    datasets = {"sim": arrays["sim"], "theta": arrays["theta"], "spectra": values}
+    datasets = {name: arrays[name] for name in ("sim", "cosmology", "theta")} | {"spectra": values}
     kept = {"tier": tier, "split": split, "chunk": chunk, "features": labels, "bands": bands}
     write_hdf5(spectra, datasets, kept)
 

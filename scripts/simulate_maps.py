@@ -1,18 +1,21 @@
 """Simulate a chunk of sims on one tier and write their noisy shear maps."""
 
 import json
+import logging
 from collections.abc import Callable
 from functools import cache
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from mflens.errors import DataError
 from mflens.io import read_hdf5, read_table, write_hdf5
 from mflens.job import start_job
+from mflens.plan import uses_mesh
 from mflens.prior import Prior
 from mflens.simulate.chunk import Matching, Sim, simulate_chunk
-from mflens.simulate.lightcone import Mesh
+from mflens.simulate.lightcone import Mesh, repeated_share
 from mflens.simulate.survey import make_survey
 from mflens.simulate.tiers import Sky, make_tier
 from mflens.theory.cosmology import Cosmology, make_geometry
@@ -59,15 +62,14 @@ def main(
         raise DataError(f"{spectra} lacks cosmology {min(missing)}; delete it and run again.")
     files = chosen.get(f"file_{tier}", [""] * len(chosen))
     own = map(nuisances.complete, chosen[nuisances.names].to_numpy())
-    rows = chosen["cosmology"].map(row)
+    rows, run = chosen["cosmology"].map(row), runs(chosen, simulate["mocks_per_run"])
     sims = [
-        Sim(s.sim, s.seed, lambda i=i: cosmology(i), matching(i), n, file)
-        for s, i, n, file in zip(chosen.itertuples(), rows, own, files, strict=True)
+        Sim(s.sim, s.seed, lambda i=i: cosmology(i), matching(i), *rest)
+        for s, i, *rest in zip(chosen.itertuples(), rows, own, files, run, strict=True)
     ]
     made = make_tier(tier, simulate["tiers"].get(tier, {}), sky)
     arrays = simulate_chunk(sims, made, survey, sky, n_convergence)
-    arrays["sim"] = chosen["sim"].to_numpy(dtype=np.int64)
-    arrays["seed"] = chosen["seed"].to_numpy(dtype=np.int64)
+    arrays |= {name: chosen[name].to_numpy(dtype=np.int64) for name in ("sim", "seed", "cosmology")}
     names = Prior(inferred).names
     arrays["theta"] = chosen[names].to_numpy(dtype=float)
     arrays["pixel"], arrays["coverage"] = survey.pixel, survey.coverage
@@ -82,7 +84,31 @@ def main(
         "n_regularised": getattr(made, "n_regularised", 0),
         "power": about["power"], "emulator_error_percent": about["emulator_error_percent"],
     }  # fmt: skip
+    if uses_mesh(tier, simulate):
+        attributes |= replication(sky.shells, simulate["mesh"]["box_mpc_h"])
     write_hdf5(maps, arrays, attributes)
+
+
+def runs(chosen: pd.DataFrame, n_mocks: int) -> list[list[int]]:
+    """Return for every sim the seeds of all that observe its N-body run; none if it is alone."""
+    if n_mocks == 1:
+        return [[]] * len(chosen)
+    seeds = chosen.groupby("cosmology")["seed"].agg(list)
+    return chosen["cosmology"].map(seeds).tolist()
+
+
+def replication(shells: Shells, box: float) -> dict[str, Any]:
+    """Say how often the light cone repeats the box: in the log, and by shell for the file."""
+    repeated, lengths = repeated_share(shells, box), shells.edges[1:] / box
+    logging.info(
+        "lines of sight cross the box of %g Mpc/h %.1f times; of the shells out to %s Mpc/h "
+        "%s per cent is seen nearer by as well",
+        box,
+        lengths[-1],
+        ", ".join(f"{edge:.0f}" for edge in shells.edges[1:]),
+        ", ".join(f"{100 * share:.0f}" for share in repeated),
+    )
+    return {"box_mpc_h": box, "box_lengths": lengths, "repeated_share": repeated}
 
 
 def cosmologies(

@@ -135,6 +135,9 @@ BAD = [
     ("simulate.realisations_per_cosmology", 5, ["sims.bulk", "48", "5"]),
     ("simulate.chunk_size.bulk", 10, ["simulate.chunk_size.bulk", "10", "multiple"]),
     ("simulate.chunk_size.validation", 2, ["simulate.chunk_size.validation", "2", "multiple"]),
+    ("simulate.mocks_per_run", 5, ["simulate.sims.pairs", "8", "mocks_per_run = 5"]),
+    ("simulate", {"mocks_per_run": 4, "chunk_size": {"pairs": 6}}, ["chunk_size.pairs", "6", "4"]),
+    ("simulate.mocks_per_run", 8, ["infer.n_high", "8", "mocks_per_run = 8", "n_folds"]),
     ("simulate.n_convergence", 13, ["simulate.n_convergence", "13", "pairs"]),
     # resolution
     ("simulate.nside", 24, ["simulate.nside", "24", "power of two"]),

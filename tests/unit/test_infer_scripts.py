@@ -46,7 +46,8 @@ def write_chunk(folder, tier, split, first_sim, n):
         maps[i] = shear
         spectra[i] = (shear**2).mean(), (shear[:, 0] ** 2).mean(), shear.max(), theta[i, 1]
     attributes = {"tier": tier, "split": split, "nside": 4}
-    common = {"sim": np.arange(first_sim, first_sim + n), "theta": theta}
+    sim = np.arange(first_sim, first_sim + n)
+    common = {"sim": sim, "cosmology": sim, "theta": theta}
     paths = [folder / f"{kind}_{tier}_{split}_{first_sim}.h5" for kind in ("maps", "spectra")]
     write_hdf5(paths[0], {**common, "maps": maps, "pixel": pixel}, attributes)
     write_hdf5(paths[1], {**common, "spectra": spectra}, attributes)

@@ -13,6 +13,7 @@ from mflens.pairing import (
     summarise_whitening,
 )
 from mflens.simulate import harmonics
+from mflens.simulate.lightcone import repeated_share
 from mflens.theory.kernels import Shells
 
 ELL_MAX = 32
@@ -118,7 +119,17 @@ def test_replication_counts_boxes_and_periods():
     # the light cone up to 500 Mpc/h against a box of 250 Mpc/h
     assert table.loc[5, "boxes"] == pytest.approx(4 * np.pi / 3 * 8)
     assert table.loc[5, "repeats"] == 2
-    assert table.loc[1, "ell_box"] == pytest.approx(2 * np.pi * 50 / 250)
+    # the first shell fits into the cube around the observer, beyond its corner nothing is new
+    assert table.loc[1, "repeated"] == pytest.approx(0, abs=2e-3)
+    assert table.loc[4, "repeated"] == 1
+
+
+def test_repeated_share_is_what_lies_outside_the_cube_around_the_observer():
+    # six caps of a ball of 170 Mpc/h stand out of a cube of 250 Mpc/h and do not meet yet
+    caps = 6 * np.pi * 45**2 / 3 * (3 * 170 - 45)
+    shell = 4 * np.pi / 3 * (170**3 - 85**3)
+    found = repeated_share(Shells(2, 85.0), 250.0)
+    np.testing.assert_allclose(found, [0, caps / shell], atol=5e-3)
 
 
 def test_table_of_whitening():

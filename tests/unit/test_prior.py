@@ -83,11 +83,13 @@ def test_chunks_and_meshes():
         "sims": {"bulk": 10, "pairs": 5},
         "chunk_size": {"bulk": 4, "pairs": 5},
         "realisations_per_cosmology": 2,
+        "mocks_per_run": 3,
         "tiers": {"mine": {"class": "a.B", "uses_mesh": True}, "lognormal": {}},
     }
     assert plan.n_chunks("bulk", simulate) == 3
     assert plan.n_chunks("pairs_mine", simulate) == 1
     assert plan.realisations("bulk", simulate) == 2 and plan.realisations("test", simulate) == 1
+    assert plan.realisations("pairs_mine", simulate) == 3
     assert plan.shares_mesh("pairs_mine", ["lognormal", "mine"], simulate)
     assert not plan.shares_mesh("bulk", ["lognormal", "mine"], simulate)
     assert plan.runs(["prior", "linear"], [16, 8]) == [("prior", 0), ("linear", 8), ("linear", 16)]

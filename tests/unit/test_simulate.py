@@ -8,7 +8,7 @@ from scipy.ndimage import map_coordinates
 from mflens.errors import ConfigError
 from mflens.simulate import harmonics
 from mflens.simulate.bandpowers import average_bands, measure_band_powers
-from mflens.simulate.lightcone import LightCone, Mesh
+from mflens.simulate.lightcone import LightCone, Mesh, Observer, place_observer
 from mflens.simulate.matching import whiten
 from mflens.simulate.randomness import BaseMeasure
 from mflens.simulate.tiers import make_tier, tier_class
@@ -155,6 +155,36 @@ def test_band_powers_see_e_and_b():
     assert labels == ["E1E1_4_12", "E1E1_12_24", "B1B1_4_12", "B1B1_12_24"]
     np.testing.assert_allclose(values[0, :2], expected, rtol=0.02)
     assert np.abs(values[0, 2:]).max() < 0.02 * expected.min()
+
+
+def test_an_observer_elsewhere_sees_the_field_shifted_and_turned():
+    shells, mesh, n = Shells(2, 150.0), Mesh(16, 300.0, 16), 16
+    rng = np.random.default_rng(5)
+    field = rng.standard_normal((n, n, n))
+    lightcone = LightCone(shells, mesh, 12)
+    # x -> (y, z, x) and a shift by whole cells: what he sees at x is at his position + R x
+    turn, cells = np.array([[0.0, 1, 0], [0, 0, 1], [1, 0, 0]]), np.array([3, 0, 5])
+    seen = np.roll(field, -cells, axis=(0, 1, 2)).transpose(2, 0, 1)
+    found, expected = (
+        lightcone.project(np.fft.rfftn(f), np.full(2, 0.1), assignment=0, observer=observer)
+        for f, observer in [(field, Observer(cells / n, turn)), (seen, Observer())]
+    )
+    np.testing.assert_allclose(found, expected, atol=1e-5 * np.abs(expected).max())
+
+
+def test_turning_an_observer_keeps_the_spectrum():
+    lightcone = LightCone(Shells(2, 150.0), Mesh(16, 300.0, 16), 12)
+    field = np.fft.rfftn(np.random.default_rng(6).standard_normal((16, 16, 16)))
+    # well below Nyquist, where linear interpolation knows no direction
+    field[mesh_wavenumbers(16, 300.0) > 0.5 * np.pi * 16 / 300] = 0
+    seen = place_observer(np.random.default_rng(7))
+    one, two = (
+        lightcone.project(field, np.zeros(2), assignment=0, observer=Observer(seen.position, turn))
+        for turn in (np.eye(3), seen.rotation)
+    )
+    spectra = [harmonics.cross_spectrum(alm, alm, 12) for alm in (one, two)]
+    np.testing.assert_allclose(*spectra, rtol=1e-2)
+    assert np.abs(one - two).max() > 0.1 * np.abs(one).max()
 
 
 def test_unknown_tiers_and_options_are_refused():

@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import Any
 
 from mflens.errors import ConfigError
-from mflens.plan import DISK_TIERS
+from mflens.plan import DISK_TIERS, MESH_TIERS
 from mflens.problems import empty_prior, is_normal, line, not_increasing, repeated
 from mflens.schema import check_schema
 from mflens.simulate.disk_check import check_disk
@@ -132,6 +132,7 @@ def check_sims(config: Config) -> Iterator[str]:
                     f"simulate.{key}.{split}: {value} is not a multiple of "
                     f"simulate.realisations_per_cosmology = {shared}; change one of them."
                 )
+    yield from _mock_problems(config)
     kept, pairs = simulate["n_convergence"], simulate["sims"]["pairs"]
     if kept > pairs:
         yield (
@@ -222,6 +223,30 @@ CHECKS: tuple[Callable[[Config], Iterator[str]], ...] = (
     check_disk,
     check_tasks,
 )
+
+
+def _mock_problems(config: Config) -> Iterator[str]:
+    """Check that pairs which observe one N-body run stay together and that a tier can turn it."""
+    simulate, mocks = config["simulate"], config["simulate"]["mocks_per_run"]
+    key = f"simulate.mocks_per_run = {mocks}"
+    numbers = {f"simulate.{name}.pairs": simulate[name]["pairs"] for name in ("sims", "chunk_size")}
+    n_high = config["infer"]["n_high"]
+    for name, value in [*numbers.items(), *(("infer.n_high", n) for n in n_high)]:
+        if value % mocks:
+            yield f"{name}: {value} is not a multiple of {key}; change one of them."
+    for n in n_high:
+        if mocks > 1 and n // mocks < config["infer"]["n_folds"]:
+            yield (
+                f"infer.n_high: {n} sims with {key} are fewer N-body runs than infer.n_folds = "
+                f"{config['infer']['n_folds']}; raise n_high or lower one of the others."
+            )
+    turned = ("lognormal", *MESH_TIERS)
+    for name in config["ladder"]:
+        if mocks > 1 and name not in turned:
+            yield (
+                f"{key}: tier {name} of the ladder has no box that mflens can turn, only "
+                f"{', '.join(turned)} have; set it to 1."
+            )
 
 
 def _class_problem(key: str, path: str) -> Iterator[str]:

@@ -14,6 +14,7 @@ import pandas as pd
 from mflens.errors import DataError
 from mflens.simulate import harmonics
 from mflens.simulate.bandpowers import average_bands
+from mflens.simulate.lightcone import repeated_share
 from mflens.theory.kernels import Shells
 
 ELL_MIN = 2  # the convergence behind a shear map has neither monopole nor dipole
@@ -180,7 +181,8 @@ def summarise_replication(shells: Shells, box: float) -> pd.DataFrame:
         One row a shell, nearest first: `chi_min_mpc_h`, `chi_max_mpc_h`; `boxes`, the volume
         inside the shell's outer edge over that of the box, so how often one structure of the box
         stands in the light cone up to there; `repeats`, how often a line of sight along an axis of
-        the box has passed the same structure; `ell_box`, the multipole of the box's fundamental
+        the box has passed the same structure; `repeated`, the share of the shell's volume that is
+        seen nearer by as well; `ell_box`, the multipole of the box's fundamental
         mode, below which the light cone lacks power.
     """
     low, high = shells.edges[:-1], shells.edges[1:]
@@ -191,6 +193,7 @@ def summarise_replication(shells: Shells, box: float) -> pd.DataFrame:
             "chi_max_mpc_h": high,
             "boxes": 4 * np.pi / 3 * (high / box) ** 3,
             "repeats": high / box,
+            "repeated": repeated_share(shells, box),
             "ell_box": 2 * np.pi * 0.5 * (low + high) / box,
         }
     )

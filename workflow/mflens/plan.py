@@ -42,6 +42,8 @@ def n_chunks(split: str, simulate: Mapping[str, Any]) -> int:
 
 def realisations(split: str, simulate: Mapping[str, Any]) -> int:
     """Return how many sims of a split share one cosmology."""
+    if kind(split) == "pairs":
+        return simulate["mocks_per_run"]
     return simulate["realisations_per_cosmology"] if split in ("bulk", "validation") else 1
 
 
@@ -170,7 +172,8 @@ class Plan:
     def tier_options(self, wildcards: Any) -> dict[str, Any]:
         """Return what one tier needs of the section `simulate`, and nothing that others need."""
         chosen = {key: self.simulate[key] for key in ("nside", "ell_max", "mesh", "survey")}
-        tiers = self.simulate["tiers"]
+        tiers, pairs = self.simulate["tiers"], kind(wildcards.split) == "pairs"
+        chosen["mocks_per_run"] = self.simulate["mocks_per_run"] if pairs else 1
         return chosen | {"tiers": {wildcards.tier: tiers.get(wildcards.tier, {})}}
 
     def chunks(self, rule: str, split: str, tier: str = "") -> list[str]:

@@ -42,6 +42,8 @@ class Data:
         Validation sims of the cheapest tier, on which the compressor was not trained.
     pairs
         Pairs of neighbouring tiers, cheapest first; the last holds n_high of them.
+    n_together
+        How many neighbouring pairs of the last are of one cosmology (`count_together`).
     """
 
     ladder: Sequence[str]
@@ -50,6 +52,7 @@ class Data:
     x_val: Tensor
     y_val: Tensor
     pairs: Sequence[Pairs]
+    n_together: int = 1
 
 
 @dataclass(frozen=True)
@@ -218,7 +221,7 @@ def _fit_folds(
     top, batch_size = data.pairs[-1], settings.training.batch_size
     members: list[torch.nn.Module] = []
     history: History = []
-    for fold, (train, held_out) in enumerate(zip(*_top_folds(top, settings), strict=True)):
+    for fold, (train, held_out) in enumerate(zip(*_top_folds(data, settings), strict=True)):
         model = initial(train, fold).to(settings.device)
         x_val, y_val = _to(settings.device, top.high[held_out], top.y[held_out])
         rows = fit(
@@ -234,12 +237,16 @@ def _fit_folds(
     return members, history
 
 
-def _top_folds(top: Pairs, settings: Settings) -> tuple[Tensor, Tensor]:
-    """Return training and held-out pairs of every fold, each (fold, n)."""
-    generator = new_generator(settings.seed)
-    n_folds = settings.n_folds
+def _top_folds(data: Data, settings: Settings) -> tuple[Tensor, Tensor]:
+    """Return training and held-out top pairs of every fold, each (fold, n)."""
+    top = data.pairs[-1]
     return split_folds(
-        len(top), tier=top.tier, n_folds=n_folds, n_repetitions=1, generator=generator
+        len(top),
+        tier=top.tier,
+        n_folds=settings.n_folds,
+        n_repetitions=1,
+        generator=new_generator(settings.seed),
+        n_together=data.n_together,
     )
 
 
@@ -306,7 +313,7 @@ def _summarise(data: Data, start: CompressorFlow, settings: Settings) -> Fidelit
     y, y_val = _to(settings.device, data.y, data.y_val)
     t, t_val = summarise(data.x), summarise(data.x_val)
     *lower, top = (repeat_pairs(level) for level in data.pairs)
-    train, held_out = _top_folds(data.pairs[-1], settings)
+    train, held_out = _top_folds(data, settings)
     return Fidelities(
         tier=data.ladder[0],
         bulk=repeat(freshen(t, y, t_val, y_val), y),  # type: ignore[arg-type]

@@ -1,7 +1,5 @@
 """Tier `baryons`: the N-body shells with the feedback that HMCode-2020 finds in hydrodynamics."""
 
-from collections.abc import Iterator
-
 import numpy as np
 
 from mflens.simulate import harmonics
@@ -22,17 +20,13 @@ class Baryons(ParticleMesh):
     which no other tier depends on. Options are those of `ParticleMesh`.
     """
 
-    def density_shells(self, cosmology: Cosmology, draw: Draw) -> Iterator[np.ndarray]:
-        """Yield the shells; see `Tier`."""
+    def coefficients(self, cosmology: Cosmology, draw: Draw) -> np.ndarray:
+        """Return the harmonic coefficients of all shells with feedback."""
         k = wavenumbers(self.sky.shells, self.sky.ell_max)
         response = feedback_response(cosmology.parameters, cosmology.shell_growth.z, k)
-        self.factor = amplitudes(response, k, self.sky.shells, self.sky.ell_max)
-        yield from super().density_shells(cosmology, draw)
-
-    def coefficients(self, density: np.ndarray, cosmology: Cosmology, i: int) -> np.ndarray:
-        """Return the harmonic coefficients of shell i with feedback."""
-        alm = super().coefficients(density, cosmology, i)
-        return alm * self.factor[i, harmonics.degrees(self.sky.ell_max)]
+        factor = amplitudes(response, k, self.sky.shells, self.sky.ell_max)
+        ell = harmonics.degrees(self.sky.ell_max)
+        return super().coefficients(cosmology, draw) * factor[:, ell]
 
 
 def wavenumbers(shells: Shells, ell_max: int) -> np.ndarray:

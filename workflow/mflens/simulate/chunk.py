@@ -2,15 +2,17 @@
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
+from itertools import groupby
 from typing import Any
 
 import numpy as np
 
 from mflens.errors import DataError
 from mflens.simulate import harmonics, lensing
-from mflens.simulate.lightcone import LightCone
+from mflens.simulate.lightcone import FIRST_OBSERVER, LightCone, place_observer
 from mflens.simulate.matching import linear_density, matched_harmonics
 from mflens.simulate.randomness import BaseMeasure
 from mflens.simulate.shells_on_disk import convergence_of
@@ -56,6 +58,9 @@ class Sim:
         Nuisance parameters by name, the same on all tiers.
     file
         Where it lies below the folder of a tier that reads, else empty.
+    run
+        Seeds of all sims that observe the same N-body run, of which the first one made its initial
+        conditions; empty for a run of its own.
     """
 
     sim: int
@@ -64,14 +69,48 @@ class Sim:
     matching: Matching | None
     nuisances: Mapping[str, float] = field(default_factory=dict)
     file: str = ""
+    run: Sequence[int] = ()
 
 
-def make_draw(sim: Sim, cosmology: Cosmology, sky: Sky, lightcone: LightCone | None) -> Draw:
-    """Return the draw of a sim: phases matched to the mesh, or fresh ones."""
-    base = BaseMeasure(sim.seed)
+def make_draws(
+    sims: Sequence[Sim], sky: Sky, lightcone: LightCone | None
+) -> Iterator[tuple[Sim, Cosmology, Draw]]:
+    """Yield every sim with its cosmology and draw; those of one run share what it costs."""
+    for _, mocks in groupby(sims, key=lambda sim: tuple(sim.run) or sim.sim):
+        density: Callable[[], np.ndarray] | None = None
+        shared: dict[Any, Any] = {}
+        for sim in mocks:
+            cosmology = sim.cosmology()
+            density = density or cache(initial_conditions(sim, cosmology, sky))
+            yield sim, cosmology, make_draw(sim, cosmology, sky, lightcone, density, shared)
+
+
+def initial_conditions(sim: Sim, cosmology: Cosmology, sky: Sky) -> Callable[[], np.ndarray]:
+    """Return what makes the linear density of a sim's N-body run."""
+    base = BaseMeasure(sim.run[0] if sim.run else sim.seed)
 
     def density() -> np.ndarray:
         return linear_density(base, sky.mesh, cosmology.k, cosmology.linear)
+
+    return density
+
+
+def make_draw(
+    sim: Sim,
+    cosmology: Cosmology,
+    sky: Sky,
+    lightcone: LightCone | None,
+    density: Callable[[], np.ndarray] | None = None,
+    shared: dict[Any, Any] | None = None,
+) -> Draw:
+    """Return the draw of a sim: phases matched to the mesh, or fresh ones.
+
+    `density` makes, and `shared` keeps, what the sims of one run have in common.
+    """
+    base = BaseMeasure(sim.seed)
+    density = density or initial_conditions(sim, cosmology, sky)
+    others = [place_observer(BaseMeasure(seed).rng("observer")) for seed in sim.run[1:]]
+    number = list(sim.run).index(sim.seed) if sim.run else 0
 
     def phases(draw: Draw) -> np.ndarray:
         if sim.matching is None or lightcone is None:
@@ -84,9 +123,11 @@ def make_draw(sim: Sim, cosmology: Cosmology, sky: Sky, lightcone: LightCone | N
             sim.matching.covariance,
             sim.matching.fill,
             sim.matching.variance,
+            draw.observers[draw.number],
         )
 
-    return Draw(base, density, phases, sim.file)
+    observers = (FIRST_OBSERVER, *others)
+    return Draw(base, density, phases, sim.file, observers, number, shared)
 
 
 def source_planes(
@@ -174,9 +215,7 @@ def simulate_chunk(
     kept, white = [], []
     parameters: dict[str, float] = {}
     start = reported = time.monotonic()
-    for number, sim in enumerate(sims):
-        cosmology = sim.cosmology()
-        draw = make_draw(sim, cosmology, sky, lightcone)
+    for number, (sim, cosmology, draw) in enumerate(make_draws(sims, sky, lightcone)):
         own_shells = getattr(tier, "own_shells", None)
         if own_shells or {**cosmology.parameters, **sim.nuisances} != parameters:
             parameters = {**cosmology.parameters, **sim.nuisances}

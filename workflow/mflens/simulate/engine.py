@@ -23,9 +23,7 @@ for _name in UNUSED:
 
 import fourier  # noqa: E402
 import initial_conditions  # noqa: E402
-import integration  # noqa: E402
 import mesh  # noqa: E402
-import solver  # noqa: E402
 import utils  # noqa: E402
 
-__all__ = ["fourier", "initial_conditions", "integration", "mesh", "solver", "utils"]
+__all__ = ["fourier", "initial_conditions", "mesh", "utils"]

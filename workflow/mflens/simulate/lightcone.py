@@ -6,7 +6,7 @@ density, so that both see the same modes. Lines of sight end on rings of Gauss-L
 many as the shell's content needs, so that near shells cost little.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
@@ -15,6 +15,7 @@ import numba
 import numpy as np
 import scipy.fft
 from numba import njit, prange
+from scipy.spatial.transform import Rotation
 
 from mflens.simulate.harmonics import degrees
 from mflens.theory.kernels import Shells
@@ -24,6 +25,7 @@ INTERPOLATION = 2
 MARGIN = 64  # multipoles by which a shell's content reaches beyond k chi
 POLE = 24  # points of a ring beyond twice its highest order
 TILE = 16  # rings, and points of a ring, that lie together in memory
+N_REPEATED = 100  # points along half a box that count what is seen first
 LANES = 16  # nodes of a line of sight that a processor sums at once
 
 
@@ -52,6 +54,46 @@ class Mesh:
         """
         nyquist = np.pi * self.n_mesh / self.box_mpc_h
         return np.minimum(nyquist, 3 * self.projection_nside / shells.edges[1:])
+
+
+@dataclass(frozen=True)
+class Observer:
+    """Where an observer stands in the periodic box and how he is turned.
+
+    Attributes
+    ----------
+    position
+        In units of the box, shape (3,).
+    rotation
+        Turns his axes into those of the box, shape (3, 3).
+    """
+
+    position: np.ndarray = field(default_factory=lambda: np.zeros(3))
+    rotation: np.ndarray = field(default_factory=lambda: np.eye(3))
+
+
+def place_observer(rng: np.random.Generator) -> Observer:
+    """Return an observer anywhere in the box, turned in any way."""
+    return Observer(rng.random(3), Rotation.from_quat(rng.standard_normal(4)).as_matrix())
+
+
+FIRST_OBSERVER = Observer()
+
+
+def repeated_share(shells: Shells, box: float) -> np.ndarray:
+    """Return the share of each shell's volume that the light cone shows nearer by as well.
+
+    A structure of the periodic box is seen first at its image nearest to the observer, which lies
+    in the cube of one box around him; all that lies outside this cube is seen again. On the whole
+    sky; shape (n_shells,).
+    """
+    axis = (np.arange(N_REPEATED) + 0.5) * (0.5 * box / N_REPEATED)
+    square = axis**2
+    distance = np.sqrt(square[:, None, None] + square[:, None] + square)
+    cell = (box / N_REPEATED) ** 3
+    first = np.histogram(distance, shells.edges)[0] * cell
+    volume = 4 * np.pi / 3 * np.diff(shells.edges**3)
+    return np.clip(1 - first / volume, 0.0, 1.0)
 
 
 class Rings:
@@ -141,7 +183,12 @@ class LightCone:
         return window.astype(np.float32)
 
     def project(
-        self, density: np.ndarray, slopes: np.ndarray, assignment: int, only: int | None = None
+        self,
+        density: np.ndarray,
+        slopes: np.ndarray,
+        assignment: int,
+        only: int | None = None,
+        observer: Observer = FIRST_OBSERVER,
     ) -> np.ndarray:
         """Return harmonic coefficients of the density contrast in the shells.
 
@@ -156,6 +203,8 @@ class LightCone:
             (i + 1/2) / n; 0 for a field on the mesh points i / n.
         only
             Project this shell alone.
+        observer
+            Whose light cone it is.
 
         Returns
         -------
@@ -163,14 +212,19 @@ class LightCone:
             Shape (n_shells, n_alm), or (n_alm,) with `only`; healpy's order.
         """
         density = density.astype(np.complex64) / self.window(assignment + INTERPOLATION)
-        origin = 0.5 if assignment else 0.0
+        cells = (0.5 if assignment else 0.0) - self.mesh.n_mesh * observer.position
+        origin = cells.astype(np.float32)
+
+        def add_up(field: np.ndarray, i: int) -> np.ndarray:
+            return self._sum(field, origin, observer.rotation, slopes[i], i)
+
         if only is not None:
-            return self._sum(self._filter(density, self.cuts[only]), origin, slopes[only], only)
+            return add_up(self._filter(density, self.cuts[only]), only)
         alm = np.empty((self.shells.n_shells, degrees(self.ell_max).size), dtype=complex)
         for cut in np.unique(self.cuts):
             field = self._filter(density, cut)
             for i in np.flatnonzero(self.cuts == cut):
-                alm[i] = self._sum(field, origin, slopes[i], int(i))
+                alm[i] = add_up(field, int(i))
         return alm
 
     def _filter(self, density: np.ndarray, cut: float) -> np.ndarray:
@@ -179,7 +233,9 @@ class LightCone:
         kept = np.where(self.wavenumber <= cut, density, 0)
         return scipy.fft.irfftn(kept, s=(n, n, n), workers=numba.get_num_threads())
 
-    def _sum(self, field: np.ndarray, origin: float, slope: float, i: int) -> np.ndarray:
+    def _sum(
+        self, field: np.ndarray, origin: np.ndarray, rotation: np.ndarray, slope: float, i: int
+    ) -> np.ndarray:
         """Return the harmonic coefficients of a field's volume average over shell i."""
         n_radial = 2 + 0.36 * self.cuts[i] * self.shells.thickness_mpc_h
         n_radial = LANES * int(np.ceil(n_radial / LANES))
@@ -187,7 +243,8 @@ class LightCone:
         weight = weight * (1 + slope * self.shells.offset(i, chi))
         radii = chi * self.mesh.n_mesh / self.mesh.box_mpc_h
         radii, weight = radii.astype(np.float32), weight.astype(np.float32)
-        sky = _sample(field, origin, self.rings[i].directions, radii, weight)
+        directions = (self.rings[i].directions.T @ rotation.T).astype(np.float32).T
+        sky = _sample(field, origin, directions, radii, weight)
         return self.rings[i].analyse(sky, self.ell_max)
 
 
@@ -200,17 +257,17 @@ def _linear(flat: Any, row: Any, k: Any, k1: Any, z: Any) -> Any:
 @njit(cache=True, fastmath=True, parallel=True)
 def _sample(
     field: np.ndarray,
-    origin: float,
+    origin: np.ndarray,
     directions: np.ndarray,
     radii: np.ndarray,
     weights: np.ndarray,
 ) -> np.ndarray:
     """Sum weights * field over points along each direction, trilinear and periodic.
 
-    Radii are in cells; the mesh point (0, 0, 0) lies at (origin, origin, origin) from the
-    observer. All numbers are float32.
+    Radii are in cells; the mesh point (0, 0, 0) lies at `origin` from the observer. All numbers are
+    float32.
     """
-    corner = np.float32(origin)
+    x0, y0, z0 = origin[0], origin[1], origin[2]
     # n is a power of two: a mask wraps negative cells too, several times faster than a division
     n, one = np.int32(field.shape[0]), np.int32(1)
     last, flat = n - one, field.ravel()
@@ -218,9 +275,9 @@ def _sample(
     for p in prange(result.size):
         total = np.float32(0)
         for r in range(radii.size):
-            x = directions[0, p] * radii[r] - corner
-            y = directions[1, p] * radii[r] - corner
-            z = directions[2, p] * radii[r] - corner
+            x = directions[0, p] * radii[r] - x0
+            y = directions[1, p] * radii[r] - y0
+            z = directions[2, p] * radii[r] - z0
             fx, fy, fz = np.floor(x), np.floor(y), np.floor(z)
             i, j, k = np.int32(fx), np.int32(fy), np.int32(fz)
             x -= fx

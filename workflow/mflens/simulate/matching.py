@@ -11,7 +11,7 @@ import scipy.fft
 from scipy.linalg import solve_triangular
 
 from mflens.simulate.harmonics import degrees
-from mflens.simulate.lightcone import LightCone, Mesh
+from mflens.simulate.lightcone import FIRST_OBSERVER, LightCone, Mesh, Observer
 from mflens.simulate.randomness import BaseMeasure
 from mflens.theory.kernels import Shells
 from mflens.theory.spectra import (
@@ -139,6 +139,7 @@ def matched_harmonics(
     covariance: np.ndarray,
     fill: np.ndarray,
     variance: np.ndarray,
+    observer: Observer = FIRST_OBSERVER,
 ) -> np.ndarray:
     """Return white coefficients, shape (n_shells, n_alm), with the phases of the linear mesh.
 
@@ -156,8 +157,10 @@ def matched_harmonics(
         Output of `linear_covariance`.
     variance
         What calibration found the whitened variance to be, shape (n_shells, n_ell).
+    observer
+        Whose light cone it is.
     """
-    projected = lightcone.project(density, growth.slope, assignment=0)
+    projected = lightcone.project(density, growth.slope, assignment=0, observer=observer)
     projected *= growth.mean[:, None]
     shells, ell_max = lightcone.shells, lightcone.ell_max
     ell = degrees(ell_max)

@@ -44,23 +44,34 @@ class LagrangianPerturbation:
 
     def density_shells(self, cosmology: Cosmology, draw: Draw) -> Iterator[np.ndarray]:
         """Yield the shells; see `Tier`."""
-        particles = Particles(cosmology, draw.linear_density, self.sky.mesh.box_mpc_h)
+        # the box evolves once for all who observe it
+        if self not in draw.shared:
+            draw.shared[self] = self.coefficients(cosmology, draw)
+        for alm in draw.shared[self][draw.number]:
+            yield harmonics.synthesise(alm, self.sky.nside, self.sky.ell_max)
+
+    def coefficients(self, cosmology: Cosmology, draw: Draw) -> np.ndarray:
+        """Return the harmonic coefficients of all shells, shape (n_observers, n_shells, n_alm)."""
+        n_alm = harmonics.degrees(self.sky.ell_max).size
+        alm = np.empty((len(draw.observers), self.sky.shells.n_shells, n_alm), dtype=complex)
+        slopes = cosmology.shell_growth.slope
+        for i, density in self.evolve(cosmology, draw.linear_density):
+            for number, observer in enumerate(draw.observers):
+                alm[number, i] = self.lightcone.project(density, slopes, TSC, i, observer)
+        return alm
+
+    def evolve(
+        self, cosmology: Cosmology, linear_density: np.ndarray
+    ) -> Iterator[tuple[int, np.ndarray]]:
+        """Yield the number of each shell and the density mesh of its time, in any order."""
+        particles = Particles(cosmology, linear_density, self.sky.mesh.box_mpc_h)
         for i, z in enumerate(cosmology.shell_growth.z):
             position, _ = particles.displace(1 / (1 + z), self.order)
-            yield self._shell(mesh_density(position, self.sky.mesh.n_mesh), cosmology, i)
-
-    def coefficients(self, density: np.ndarray, cosmology: Cosmology, i: int) -> np.ndarray:
-        """Return the harmonic coefficients of shell i from the mesh of its time, (n_alm,)."""
-        slopes = cosmology.shell_growth.slope
-        return self.lightcone.project(density, slopes, assignment=TSC, only=i)
-
-    def _shell(self, density: np.ndarray, cosmology: Cosmology, i: int) -> np.ndarray:
-        alm = self.coefficients(density, cosmology, i)
-        return harmonics.synthesise(alm, self.sky.nside, self.sky.ell_max)
+            yield i, mesh_density(position, self.sky.mesh.n_mesh)
 
 
 class ParticleMesh(LagrangianPerturbation):
-    """An N-body run with PySCo's particle-mesh solver and leapfrog.
+    """An N-body run with PySCo's particle-mesh forces and a leapfrog like its own.
 
     The time steps end on the epochs of the shells, farthest first, so that each shell is projected
     from the density of its own time.
@@ -80,20 +91,20 @@ class ParticleMesh(LagrangianPerturbation):
         self.z_start = z_start
         self.max_step_ln_a = max_step_ln_a
 
-    def density_shells(self, cosmology: Cosmology, draw: Draw) -> Iterator[np.ndarray]:
-        """Yield the shells; see `Tier`."""
-        particles = Particles(cosmology, draw.linear_density, self.sky.mesh.box_mpc_h)
+    def evolve(
+        self, cosmology: Cosmology, linear_density: np.ndarray
+    ) -> Iterator[tuple[int, np.ndarray]]:
+        """Yield the number of each shell and the density mesh of its time, farthest first."""
+        particles = Particles(cosmology, linear_density, self.sky.mesh.box_mpc_h)
         ln_start = -np.log1p(self.z_start)
         state = particles.start(np.exp(ln_start))
-        maps: list[np.ndarray] = []
         for i in reversed(range(self.sky.shells.n_shells)):
             ln_end = -np.log1p(cosmology.shell_growth.z[i])
             n_steps = int(np.ceil((ln_end - ln_start) / self.max_step_ln_a))
             for ln_a in np.linspace(ln_start, ln_end, n_steps + 1)[1:]:
                 particles.step(state, np.exp(ln_a))
             ln_start = ln_end
-            maps.append(self._shell(state.density, cosmology, i))
-        yield from reversed(maps)
+            yield i, state.density
 
 
 @dataclass

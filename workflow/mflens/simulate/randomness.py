@@ -9,7 +9,7 @@ from functools import cache
 
 import numpy as np
 
-PURPOSES = ("harmonics", "mesh", "fill", "noise", "counts")
+PURPOSES = ("harmonics", "mesh", "fill", "noise", "counts", "observer")
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ Beside `density_shells` it may have `own_shells(cosmology, draw)`, which returns
 may have `shear_maps(cosmology, draw)`, the noiseless shear of all bins, (n_bins, 2, n_pix), RING.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
@@ -20,7 +20,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from mflens.errors import ConfigError
-from mflens.simulate.lightcone import Mesh
+from mflens.simulate.lightcone import FIRST_OBSERVER, Mesh, Observer
 from mflens.simulate.randomness import BaseMeasure
 from mflens.theory.cosmology import Cosmology
 from mflens.theory.kernels import Shells
@@ -70,6 +70,10 @@ class Draw:
         Makes the unit-variance coefficients of the shells, shape (n_shells, n_alm).
     file
         Where the sim lies below the folder of a tier that reads, else empty.
+    observers, number
+        All who observe the box of this density, and which of them sees this draw.
+    shared
+        What a tier keeps for the other observers of the box.
 
     Density and coefficients are made when first asked for and kept.
     """
@@ -80,8 +84,13 @@ class Draw:
         density: Callable[[], np.ndarray],
         harmonics: Callable[["Draw"], np.ndarray],
         file: str = "",
+        observers: Sequence[Observer] = (FIRST_OBSERVER,),
+        number: int = 0,
+        shared: dict[Any, Any] | None = None,
     ) -> None:
         self.base, self.file = base, file
+        self.observers, self.number = observers, number
+        self.shared = {} if shared is None else shared
         self._density, self._harmonics = density, harmonics
 
     @property
