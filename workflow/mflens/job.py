@@ -1,7 +1,9 @@
 """What every Snakemake job needs before it starts: a log, its threads, and short error messages."""
 
+import ctypes
 import logging
 import os
+import signal
 import sys
 from pathlib import Path
 from types import TracebackType
@@ -10,6 +12,8 @@ from typing import Any
 from mflens.errors import MflensError
 
 QUIET = {"pysco", "healpy"}
+PR_SET_PDEATHSIG = 1  # Linux: the signal that a process gets when its parent dies
+RUN = "MFLENS_RUN"  # variable with the process id of the run
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -21,11 +25,24 @@ def start_job(snakemake: Any) -> None:
     snakemake
         The object that Snakemake gives to a script.
     """
+    end_with_run()
     start_logging(snakemake.log[0], f"{snakemake.rule}")
     use_threads(int(snakemake.threads))
     sys.excepthook = _report_error
     settings = ", ".join(f"{name} {value}" for name, value in snakemake.wildcards.items())
     logging.info("%s, threads: %d", settings or "start", snakemake.threads)
+
+
+def end_with_run() -> None:
+    """Let this job end when its run is killed.
+
+    The next run makes the product anew, perhaps from another config: a job left over from before
+    must not overwrite it.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if not Path("/proc", os.environ.get(RUN, "self")).exists():
+            sys.exit("the run that started this job has ended")
 
 
 def start_logging(path: str | os.PathLike[str], name: str) -> None:
@@ -65,8 +82,13 @@ def use_threads(threads: int) -> None:
 def _report_error(
     kind: type[BaseException], error: BaseException, trace: TracebackType | None
 ) -> None:
-    """Log errors meant for the user as their sentence alone, all others with their traceback."""
+    """Log errors that a user can mend as one sentence, all others with their traceback."""
     if issubclass(kind, MflensError):
         logging.error("%s", error)
+    elif issubclass(kind, MemoryError) or "can't allocate memory" in str(error):
+        logging.error(
+            "not enough memory for this job; run fewer at once (-c1), give it more mem_mb, or "
+            "lower simulate.mesh.n_mesh, nside or chunk_size."
+        )
     else:
         logging.error("unexpected error", exc_info=(kind, error, trace))

@@ -1,11 +1,10 @@
-import fcntl
-
 from snakemake.exceptions import WorkflowError
 
 from mflens.check import check_config
 from mflens.dependencies import fingerprint
 from mflens.errors import MflensError
 from mflens.plan import Plan
+from mflens.run_folder import claim, forget_the_future
 from mflens.tasks.plan import TaskPlan
 from mflens.theory.parameters import given
 
@@ -20,6 +19,7 @@ RESULTS = config["results_dir"]
 LADDER = config["ladder"]
 PLAN = Plan(config)
 TASKS = TaskPlan(config)
+os.environ["MFLENS_RUN"] = str(os.getpid())  # jobs end with it: `mflens.job.end_with_run`
 USER_CLASSES = [t["class"] for t in config["simulate"]["tiers"].values() if "class" in t]
 
 
@@ -36,13 +36,18 @@ wildcard_constraints:
 
 onstart:
     global run_lock
-    # the lock dies with this process, so a killed run never blocks the next one
-    Path(RESULTS).mkdir(parents=True, exist_ok=True)
-    run_lock = open(Path(RESULTS) / ".lock", "w")
     try:
-        fcntl.flock(run_lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        raise WorkflowError(f"another run is writing to '{RESULTS}'; wait for it or stop it.")
+        run_lock = claim(RESULTS)
+    except MflensError as error:
+        raise WorkflowError(str(error)) from None
+    forget_the_future(RESULTS)
+
+
+onerror:
+    print(
+        "What is finished is kept: mend what the messages above name, then run the same command "
+        "again. A job that ended without a message was killed, most often for want of memory."
+    )
 
 
 def code(rule_name):
