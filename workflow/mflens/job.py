@@ -8,13 +8,14 @@ from types import TracebackType
 from typing import Any
 
 from mflens.errors import MflensError
+from mflens.provenance import start_record
 
 QUIET = {"pysco", "healpy"}
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 def start_job(snakemake: Any) -> None:
-    """Log to the rule's log file and the terminal, and use the rule's number of threads.
+    """Log to file and terminal, use the rule's threads, and record where products come from.
 
     Parameters
     ----------
@@ -24,6 +25,7 @@ def start_job(snakemake: Any) -> None:
     start_logging(snakemake.log[0], f"{snakemake.rule}")
     use_threads(int(snakemake.threads))
     sys.excepthook = _report_error
+    start_record(snakemake)
     settings = ", ".join(f"{name} {value}" for name, value in snakemake.wildcards.items())
     logging.info("%s, threads: %d", settings or "start", snakemake.threads)
 

@@ -1,4 +1,5 @@
 import fcntl
+from copy import deepcopy
 
 from snakemake.exceptions import WorkflowError
 
@@ -6,17 +7,21 @@ from mflens.check import check_config
 from mflens.dependencies import fingerprint
 from mflens.errors import MflensError
 from mflens.plan import Plan
+from mflens.provenance import write_run_config
 from mflens.tasks.plan import TaskPlan
 from mflens.theory.parameters import given
+from mflens.verify import removed_products
 
 try:
     check_config(config)
 except MflensError as error:
     raise WorkflowError(str(error)) from None
 
+WHOLE_CONFIG = deepcopy(config)
 # an overlay takes a parameter out by null
 config["theory"]["parameters"] = given(config["theory"]["parameters"])
 RESULTS = config["results_dir"]
+REMOVED = [f"{RESULTS}/{product}" for product in removed_products(WHOLE_CONFIG)]
 LADDER = config["ladder"]
 PLAN = Plan(config)
 TASKS = TaskPlan(config)
@@ -43,6 +48,9 @@ onstart:
         fcntl.flock(run_lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         raise WorkflowError(f"another run is writing to '{RESULTS}'; wait for it or stop it.")
+    # `verify` compares results with any config
+    if "verify" not in sys.argv:
+        write_run_config(WHOLE_CONFIG)
 
 
 def code(rule_name):
