@@ -1,14 +1,11 @@
 """The runs that faults strike, and the table of what became of them."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from damage import TINY
 from runs import Runner
-
-REPORT = pytest.StashKey[dict[str, list[pytest.TestReport]]]()
 
 
 @pytest.fixture(scope="session")

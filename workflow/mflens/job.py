@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any
 
 from mflens.errors import MflensError
+from mflens.provenance import ROOM, start_record, unwritable
 
 QUIET = {"pysco", "healpy"}
 PR_SET_PDEATHSIG = 1  # Linux: the signal that a process gets when its parent dies
@@ -18,7 +19,7 @@ THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"
 
 
 def start_job(snakemake: Any) -> None:
-    """Log to the rule's log file and the terminal, and use the rule's number of threads.
+    """Log to file and terminal, use the rule's threads, and record where products come from.
 
     Parameters
     ----------
@@ -26,9 +27,10 @@ def start_job(snakemake: Any) -> None:
         The object that Snakemake gives to a script.
     """
     end_with_run()
+    sys.excepthook = _report_error
     start_logging(snakemake.log[0], f"{snakemake.rule}")
     use_threads(int(snakemake.threads))
-    sys.excepthook = _report_error
+    start_record(snakemake)
     settings = ", ".join(f"{name} {value}" for name, value in snakemake.wildcards.items())
     logging.info("%s, threads: %d", settings or "start", snakemake.threads)
 
@@ -47,6 +49,7 @@ def end_with_run() -> None:
 
 def start_logging(path: str | os.PathLike[str], name: str) -> None:
     """Send log records both to the file at `path` and to the terminal, marked with `name`."""
+    logging.raiseExceptions = False  # a log that cannot be written must not hide its message
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     handlers: list[logging.Handler] = [
         logging.FileHandler(path, mode="w"),
@@ -83,12 +86,21 @@ def _report_error(
     kind: type[BaseException], error: BaseException, trace: TracebackType | None
 ) -> None:
     """Log errors that a user can mend as one sentence, all others with their traceback."""
-    if issubclass(kind, MflensError):
-        logging.error("%s", error)
-    elif issubclass(kind, MemoryError) or "can't allocate memory" in str(error):
-        logging.error(
+    if said := _sentence(error):
+        logging.error("%s", said)
+    else:
+        logging.error("unexpected error", exc_info=(kind, error, trace))
+
+
+def _sentence(error: BaseException) -> str:
+    """Return what to tell the user about an error, nothing if it is not theirs to mend."""
+    if isinstance(error, MflensError):
+        return str(error)
+    if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
+        return (
             "not enough memory for this job; run fewer at once (-c1), give it more mem_mb, or "
             "lower simulate.mesh.n_mesh, nside or chunk_size."
         )
-    else:
-        logging.error("unexpected error", exc_info=(kind, error, trace))
+    if isinstance(error, OSError) and (reason := unwritable(Path(), error)):
+        return f"{error.filename} cannot be opened or written ({reason}); {ROOM}."
+    return ""

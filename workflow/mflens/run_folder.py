@@ -9,6 +9,10 @@ from typing import TextIO
 from mflens.errors import ConfigError
 
 STEP_NS = 1000  # between two time stamps; Snakemake reads them to a quarter of a microsecond
+AFTER_A_FAILURE = (
+    "What is finished is kept: mend what the messages above name, then run the same command again. "
+    "A job that ended without a message was killed, most often for want of memory."
+)
 
 
 def claim(folder: str) -> TextIO:
@@ -22,7 +26,7 @@ def claim(folder: str) -> TextIO:
     path = Path(folder, ".lock")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        lock = open(path, "w")
+        lock = open(path, "w")  # noqa: SIM115 (held until the run ends)
         # dies with the process, so that a killed run never blocks the next one
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -1,21 +1,27 @@
+from copy import deepcopy
+
 from snakemake.exceptions import WorkflowError
 
 from mflens.check import check_config
 from mflens.dependencies import fingerprint
 from mflens.errors import MflensError
 from mflens.plan import Plan
-from mflens.run_folder import claim, forget_the_future
+from mflens.provenance import write_run_config
+from mflens.run_folder import AFTER_A_FAILURE, claim, forget_the_future
 from mflens.tasks.plan import TaskPlan
 from mflens.theory.parameters import given
+from mflens.verify import removed_products
 
 try:
     check_config(config)
 except MflensError as error:
     raise WorkflowError(str(error)) from None
 
+WHOLE_CONFIG = deepcopy(config)
 # an overlay takes a parameter out by null
 config["theory"]["parameters"] = given(config["theory"]["parameters"])
 RESULTS = config["results_dir"]
+REMOVED = [f"{RESULTS}/{product}" for product in removed_products(WHOLE_CONFIG)]
 LADDER = config["ladder"]
 PLAN = Plan(config)
 TASKS = TaskPlan(config)
@@ -38,16 +44,16 @@ onstart:
     global run_lock
     try:
         run_lock = claim(RESULTS)
+        forget_the_future(RESULTS)
+        # `verify` compares results with any config
+        if "verify" not in sys.argv:
+            write_run_config(WHOLE_CONFIG)
     except MflensError as error:
         raise WorkflowError(str(error)) from None
-    forget_the_future(RESULTS)
 
 
 onerror:
-    print(
-        "What is finished is kept: mend what the messages above name, then run the same command "
-        "again. A job that ended without a message was killed, most often for want of memory."
-    )
+    print(AFTER_A_FAILURE)
 
 
 def code(rule_name):
