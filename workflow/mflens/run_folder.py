@@ -3,16 +3,38 @@
 import fcntl
 import os
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from mflens.errors import ConfigError
+from mflens.provenance import write_run_config
 
 STEP_NS = 1000  # between two time stamps; Snakemake reads them to a quarter of a microsecond
 AFTER_A_FAILURE = (
     "What is finished is kept: mend what the messages above name, then run the same command again. "
     "A job that ended without a message was killed, most often for want of memory."
 )
+
+
+def open_results(config: Mapping[str, Any], *, record: bool) -> TextIO:
+    """Take the results folder of a run, and write the config to it if it is to be recorded.
+
+    Returns
+    -------
+    TextIO
+        The lock, which ends when it is closed.
+
+    Raises
+    ------
+    MflensError
+        If another run is writing to the folder, or nobody can.
+    """
+    lock = claim(config["results_dir"])
+    forget_the_future(config["results_dir"])
+    if record:
+        write_run_config(config)
+    return lock
 
 
 def claim(folder: str) -> TextIO:

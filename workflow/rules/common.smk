@@ -6,8 +6,7 @@ from mflens.check import check_config
 from mflens.dependencies import fingerprint
 from mflens.errors import MflensError
 from mflens.plan import Plan
-from mflens.provenance import write_run_config
-from mflens.run_folder import AFTER_A_FAILURE, claim, forget_the_future
+from mflens.run_folder import AFTER_A_FAILURE, open_results
 from mflens.tasks.plan import TaskPlan
 from mflens.theory.parameters import given
 from mflens.verify import removed_products
@@ -43,11 +42,8 @@ wildcard_constraints:
 onstart:
     global run_lock
     try:
-        run_lock = claim(RESULTS)
-        forget_the_future(RESULTS)
         # `verify` compares results with any config
-        if "verify" not in sys.argv:
-            write_run_config(WHOLE_CONFIG)
+        run_lock = open_results(WHOLE_CONFIG, record="verify" not in sys.argv)
     except MflensError as error:
         raise WorkflowError(str(error)) from None
 
