@@ -1,8 +1,10 @@
 """Damaged products: every job that reads one refuses it by name, and a run makes it anew."""
 
 import inspect
+import os
 import random
 import runpy
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +18,7 @@ from configs import ROOT
 from damage import copy_run, differences, empty, flip, products, sentence, truncate
 from mflens.errors import DataError
 from mflens.io import _digest, load_model, read_hdf5, read_json, read_table, write_hdf5
+from mflens.provenance import damage, read_record
 
 pytestmark = [pytest.mark.workflow, pytest.mark.faults]
 
@@ -122,6 +125,22 @@ def test_every_job_refuses_every_damaged_input(jobs, record_property):
     assert unread <= {("train_emulator", ".csv"), ("tabulate_pairing", ".csv")}
 
 
+def test_every_damaged_product_is_found(jobs, record_property):
+    """A truncated, an empty and a bit-flipped file of every kind that is written: all are found."""
+    rng = random.Random(4)
+    chosen = {kind(f"results/{name}"): path for name, path in products(Path("results")).items()}
+    chosen = {k: path for k, path in chosen.items() if k[0] not in ("provenance", "run.yaml")}
+    assert {suffix for _, suffix in chosen} >= {*READERS, *UNREAD} - {".yaml"}
+    for path in chosen.values():
+        intact = path.read_bytes()
+        for injury in (truncate, empty, *[flip] * FLIPS):
+            injury(path, rng) if injury is flip else injury(path)
+            assert damage(path, read_record(path)), (path, injury)
+            path.write_bytes(intact)
+        assert not damage(path, read_record(path)), path
+    record_property("faults", len(chosen) * (2 + FLIPS))
+
+
 def with_nan(path: Path) -> None:
     """Put a NaN into a map, with a checksum of the array that fits."""
     with h5py.File(path, "r+") as file:
@@ -197,3 +216,32 @@ def test_following_the_remedy_mends_the_run(tiny, injury, record_property):
     runner(configs=configs)
     assert differences(run.results, runner.results) == []
     assert NOTHING in runner("-n", configs=configs)
+
+
+@pytest.mark.exhaustive
+def test_repair_makes_anew_what_is_damaged(tiny, record_property):
+    """A bit-flipped file of every kind at once: verify names them all, repair makes them anew."""
+    run, configs = tiny
+    runner = copy_run(run, "repaired")
+    rng = random.Random(5)
+    chosen = {kind(f"results/{name}"): name for name in products(runner.results)}
+    names = [name for (folder, _), name in chosen.items() if folder != "provenance"]
+    names.remove("run.yaml")
+    for name in names:
+        path = runner.results / name
+        stamp = path.stat().st_mtime_ns
+        flip(path, rng)
+        os.utime(path, ns=(stamp, stamp))
+    assert NOTHING in runner("-n", configs=configs), "no time stamp gives it away"
+    command = [sys.executable, "-m", "mflens.verify"]
+    options = {"cwd": runner.folder, "env": runner.environment, "text": True}
+    printed = subprocess.run(command, capture_output=True, **options).stdout
+    found = {line.split(":")[0] for line in printed.splitlines() if ": broken, " in line}
+    assert found == set(names)
+    record_property("seen", sentence(printed, names[0], "broken"))
+    record_property("faults", len(names))
+    subprocess.run([*command, "--repair"], capture_output=True, check=True, **options)
+    runner("repair", configs=configs)
+    runner(configs=configs)
+    assert differences(run.results, runner.results) == ["provenance/removed.json"]
+    assert subprocess.run(command, capture_output=True, **options).returncode == 0

@@ -11,7 +11,7 @@ from contextlib import suppress
 import psutil
 import pytest
 
-from damage import copy_run, differences, end_group, workers
+from damage import copy_run, differences, differences_of_chunked, end_group, workers
 from runs import Runner
 
 pytestmark = [pytest.mark.workflow, pytest.mark.faults]
@@ -98,15 +98,17 @@ def strike(victim: Victim, kills: Sequence[str], n_jobs: int, seed: int) -> None
 
 
 def test_three_kills(tiny, folder, killed, record_property):
-    """SIGKILL of a worker, of Snakemake and of both at random moments."""
+    """SIGKILL of a worker, of Snakemake and of both at random moments; one core, other chunks."""
     run, configs = tiny
     runner = Runner(folder, "killed")
-    killed.append(Victim(runner, configs))
+    sizes = {"bulk": 4, "validation": 4, "pairs": 3, "test": 2}
+    configs = [*configs, runner.overlay({"simulate": {"chunk_size": sizes}})]
+    killed.append(Victim(runner, configs, ["--cores", "1"]))
     n_jobs = len(list((run.results / "benchmarks").rglob("*.tsv")))
     strike(killed[0], VICTIMS, n_jobs, seed=1)
     record_property("faults", len(VICTIMS))
     assert killed[0].repeated() == []
-    assert differences(run.results, runner.results) == []
+    assert differences_of_chunked(run.results, runner.results) == []
     assert "Nothing to be done" in runner("-n", configs=configs)
 
 

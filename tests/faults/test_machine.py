@@ -2,14 +2,12 @@
 
 import os
 import resource
-import time
 from collections.abc import Iterator
 
 import psutil
 import pytest
 
 from damage import copy_run, differences, end_group, sentence, wait_for, workers
-from mflens.run_folder import forget_the_future
 
 pytestmark = [pytest.mark.workflow, pytest.mark.faults]
 
@@ -54,19 +52,6 @@ def test_clock_set_back(tiny, record_property):
     record_property("faults", 1)
     assert differences(run.results, runner.results) == []
     assert "Nothing to be done" in runner("-n", configs=configs)
-
-
-def test_time_stamps_keep_their_order(tmp_path):
-    now = time.time_ns()
-    stamps = {"old": now - DAY_NS, "late": now + DAY_NS, "later": now + 2 * DAY_NS}
-    for name, stamp in stamps.items():
-        (tmp_path / name).touch()
-        os.utime(tmp_path / name, ns=(stamp, stamp))
-    (tmp_path / "new").touch()
-    assert forget_the_future(str(tmp_path)) == 2
-    found = {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
-    assert found["old"] == stamps["old"]
-    assert found["old"] < found["late"] < found["later"] <= time.time_ns()
 
 
 def test_out_of_memory_in_a_simulation(tiny, groups, record_property):
