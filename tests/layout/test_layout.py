@@ -86,6 +86,7 @@ def test_rule(rule):
     assert re.fullmatch(r'\s*"[A-Z].*\."\s*', parts["message"]), "a rule opens with a sentence"
     assert f"scripts/{rule}.py" in parts["script"]
     assert f'code("{rule}")' in parts["params"]
+    assert f'NEEDS.of("{rule}")' in parts["resources"]
     for directive, folder in FOLDERS.items():
         folder += "{{task}}/" * is_task(rule)
         paths = re.findall(r'f"([^"]*)"', parts[directive])

@@ -1,10 +1,12 @@
 import fcntl
 
 from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
 
 from mflens.check import check_config
 from mflens.dependencies import fingerprint
 from mflens.errors import MflensError
+from mflens.needs import Needs, chunk_sizes
 from mflens.plan import Plan
 from mflens.tasks.plan import TaskPlan
 from mflens.theory.parameters import given
@@ -16,11 +18,15 @@ except MflensError as error:
 
 # an overlay takes a parameter out by null
 config["theory"]["parameters"] = given(config["theory"]["parameters"])
+config["simulate"]["chunk_size"] = chunk_sizes(config)
 RESULTS = config["results_dir"]
 LADDER = config["ladder"]
 PLAN = Plan(config)
+NEEDS = Needs(config, PLAN)
 TASKS = TaskPlan(config)
 USER_CLASSES = [t["class"] for t in config["simulate"]["tiers"].values() if "class" in t]
+if workflow.is_main_process:
+    logger.info(NEEDS.summary())
 
 
 wildcard_constraints:
