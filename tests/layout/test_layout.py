@@ -87,6 +87,7 @@ def test_rule(rule):
     assert re.fullmatch(r'\s*"[A-Z].*\."\s*', parts["message"]), "a rule opens with a sentence"
     assert f"scripts/{rule}.py" in parts["script"]
     assert f'code("{rule}")' in parts["params"]
+    assert rule in CHECKS or f'NEEDS.of("{rule}")' in parts["resources"]
     for directive, folder in FOLDERS.items() if rule not in CHECKS else ():
         folder += "{{task}}/" * is_task(rule)
         paths = re.findall(r'f"([^"]*)"', parts[directive])

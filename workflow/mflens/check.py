@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import Any
 
 from mflens.errors import ConfigError
+from mflens.needs import AUTO
 from mflens.plan import DISK_TIERS
 from mflens.problems import is_normal as _is_normal
 from mflens.problems import line as _line
@@ -131,7 +132,7 @@ def check_sims(config: Config) -> Iterator[str]:
     for split in ("bulk", "validation"):
         for key in ("sims", "chunk_size"):
             value = simulate[key][split]
-            if value % shared:
+            if value != AUTO and value % shared:
                 yield (
                     f"simulate.{key}.{split}: {value} is not a multiple of "
                     f"simulate.realisations_per_cosmology = {shared}; change one of them."

@@ -26,6 +26,7 @@ PathLike = str | os.PathLike[str]
 Record = dict[str, Any]
 
 RECORDED_PACKAGES = ("mflens", "glass", "healpy", "ducc0", "camb", "pysco-nbody", "numpy", "torch")
+SAME_RULES = {"simulate_costly_maps": "simulate_maps"}  # that only ask a cluster for more
 FOLDER = "provenance"  # of the records, below the results
 RUN_CONFIG = "run.yaml"
 DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
@@ -121,10 +122,11 @@ def start_record(snakemake: Any) -> None:
     config, results = snakemake.config, Path(snakemake.config["results_dir"])
     settings = dict(snakemake.params.items())
     wildcards = dict(snakemake.wildcards.items())
+    rule = SAME_RULES.get(snakemake.rule, snakemake.rule)
     record = {
-        "rule": snakemake.rule,
+        "rule": rule,
         "wildcards": wildcards,
-        "config_hash": hash_of([snakemake.rule, wildcards, settings]),
+        "config_hash": hash_of([rule, wildcards, settings]),
         "run_config_hash": hash_of_config(config),
         "code": next(iter(snakemake.params), ""),
         "seed": config["seed"],

@@ -5,11 +5,11 @@ from snakemake.exceptions import WorkflowError
 from mflens.check import check_config
 from mflens.dependencies import fingerprint
 from mflens.errors import MflensError
+from mflens.needs import Needs, chunk_sizes
 from mflens.plan import Plan
 from mflens.run_folder import AFTER_A_FAILURE, open_results
 from mflens.tasks.plan import TaskPlan
 from mflens.theory.parameters import given
-from mflens.verify import removed_products
 
 try:
     check_config(config)
@@ -19,10 +19,11 @@ except MflensError as error:
 WHOLE_CONFIG = deepcopy(config)
 # an overlay takes a parameter out by null
 config["theory"]["parameters"] = given(config["theory"]["parameters"])
+config["simulate"]["chunk_size"] = chunk_sizes(config)
 RESULTS = config["results_dir"]
-REMOVED = [f"{RESULTS}/{product}" for product in removed_products(WHOLE_CONFIG)]
 LADDER = config["ladder"]
 PLAN = Plan(config)
+NEEDS = Needs(config, PLAN)
 TASKS = TaskPlan(config)
 os.environ["MFLENS_RUN"] = str(os.getpid())  # jobs end with it: `mflens.job.end_with_run`
 USER_CLASSES = [t["class"] for t in config["simulate"]["tiers"].values() if "class" in t]

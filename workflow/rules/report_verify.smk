@@ -1,3 +1,8 @@
+from mflens.verify import removed_products
+
+REMOVED = [f"{RESULTS}/{product}" for product in removed_products(WHOLE_CONFIG)]
+
+
 # without output it runs whenever it is asked for
 rule verify:
     message:
