@@ -17,8 +17,8 @@ for name in ["config", "g_and_k", "ornstein_uhlenbeck", "toggle_switch", "camels
     configfile: f"{workflow.basedir}/config/{name}.yaml"
 
 
-FILES = "theory simulate compress infer evaluate report tasks tasks_design tasks_report benchmarks"
-for name in ["common", *FILES.split()]:
+STAGES = "theory simulate compress infer evaluate report tasks tasks_design tasks_report benchmarks"
+for name in ["common", *STAGES.split(), "report_verify"]:
 
     include: f"workflow/rules/{name}.smk"
 
@@ -30,6 +30,7 @@ rule all:
     input:
         tables=TABLES,
         figures=FIGURES,
+        removed=REMOVED,
 
 
 rule benchmarks:

@@ -8,6 +8,10 @@ import pytest
 from configs import ROOT, read_config
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--faults-table", help="Markdown file for the table of faults")
+
+
 @pytest.fixture(scope="session")
 def root() -> Path:
     """Folder of the repository."""

@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from cluster import SETTINGS, Cluster
 from configs import ROOT
 
 KEPT_OUT = shutil.ignore_patterns(
@@ -20,13 +21,15 @@ KEPT_OUT = shutil.ignore_patterns(
 class Runner:
     """Runs a copy of the workflow, package included, in a folder of its own.
 
-    The copy may be edited: it comes before the installed package on the path.
+    The copy may be edited: it comes before the installed package on the path. With a cluster, its
+    jobs go there.
     """
 
-    def __init__(self, folder: Path, name: str = "run") -> None:
+    def __init__(self, folder: Path, name: str = "run", cluster: Cluster | None = None) -> None:
+        self.cluster = cluster
         self.repository = folder / "repository"
         self.folder = folder / name
-        self.folder.mkdir(parents=True)
+        self.folder.mkdir(parents=True, exist_ok=True)
         if not self.repository.exists():
             shutil.copytree(ROOT, self.repository, ignore=KEPT_OUT)
 
@@ -42,19 +45,22 @@ class Runner:
         return str(path)
 
     def command(self, *arguments: str, configs: Sequence[str] = ("smoke",)) -> list[str]:
-        """Return a command line on two cores; configs are names in `config/` or paths."""
+        """Return a command line on two cores, or a cluster; configs are in `config/` or paths."""
         files = [
             name if "/" in name else f"{self.repository}/config/{name}.yaml" for name in configs
         ]
-        line = [sys.executable, "-m", "snakemake", "-s", f"{self.repository}/Snakefile", "-c2"]
-        line += ["--workflow-profile", f"{self.repository}/workflow/profiles/default"]
+        line = [sys.executable, "-m", "snakemake", "-s", f"{self.repository}/Snakefile"]
+        line += list(SETTINGS) if self.cluster else ["-c2"]
+        profile = "slurm" if self.cluster else "default"
+        line += ["--workflow-profile", f"{self.repository}/workflow/profiles/{profile}"]
         return [*line, *arguments, *(["--configfile", *files] if files else [])]
 
     @property
     def environment(self) -> dict[str, str]:
         """Return the environment in which the copied package comes first."""
         paths = [str(self.repository / "workflow"), str(self.folder)]
-        return os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
+        base = self.cluster.environment if self.cluster else os.environ
+        return base | {"PYTHONPATH": os.pathsep.join(paths)}
 
     def start(self, *arguments: str, configs: Sequence[str] = ("smoke",)) -> subprocess.Popen[str]:
         """Start a run in a process group of its own, its output in `run.log`."""

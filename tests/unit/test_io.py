@@ -64,16 +64,26 @@ def test_missing_file_and_missing_dataset(path):
 
 
 def test_chunks_are_joined_by_sim_and_repeats_refused(tmp_path):
-    for name, sims in {"b": [5, 2], "a": [4, 0]}.items():
+    for name, sims in {"b": [3, 2], "a": [1, 0]}.items():
         sim = np.array(sims)
         arrays = {"sim": sim, "x": sim * 10.0, "pixel": np.arange(3)}
         io.write_hdf5(tmp_path / f"{name}.h5", arrays, {})
     joined = io.read_chunks([tmp_path / "b.h5", tmp_path / "a.h5"], ["x", "pixel"])
-    assert joined["sim"].tolist() == [0, 2, 4, 5]
-    assert joined["x"].tolist() == [0, 20, 40, 50]
+    assert joined["sim"].tolist() == [0, 1, 2, 3]
+    assert joined["x"].tolist() == [0, 10, 20, 30]
     assert joined["pixel"].tolist() == [0, 1, 2]
     with pytest.raises(DataError, match="more than one"):
         io.read_chunks([tmp_path / "a.h5", tmp_path / "a.h5"], ["x"])
+    io.write_hdf5(tmp_path / "gap.h5", {"sim": np.array([0, 1, 3])}, {})
+    with pytest.raises(DataError, match=r"gap\.h5 lacks sim 2"):
+        io.read_chunks([tmp_path / "gap.h5"], [])
+
+
+def test_nan_maps_are_not_written(tmp_path):
+    maps = np.array([[0.0, np.nan]])
+    with pytest.raises(DataError, match="'maps' are not finite"):
+        io.write_hdf5(tmp_path / "0.h5", {"sim": np.array([0]), "maps": maps}, {})
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_models_hold_tensors_and_text_only(tmp_path):

@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import Any
 
 from mflens.errors import ConfigError
+from mflens.needs import AUTO
 from mflens.plan import DISK_TIERS, MESH_TIERS
 from mflens.problems import empty_prior, is_normal, line, not_increasing, repeated
 from mflens.schema import check_schema
@@ -127,7 +128,7 @@ def check_sims(config: Config) -> Iterator[str]:
     for split in ("bulk", "validation"):
         for key in ("sims", "chunk_size"):
             value = simulate[key][split]
-            if value % shared:
+            if value != AUTO and value % shared:
                 yield (
                     f"simulate.{key}.{split}: {value} is not a multiple of "
                     f"simulate.realisations_per_cosmology = {shared}; change one of them."
@@ -232,7 +233,7 @@ def _mock_problems(config: Config) -> Iterator[str]:
     numbers = {f"simulate.{name}.pairs": simulate[name]["pairs"] for name in ("sims", "chunk_size")}
     n_high = config["infer"]["n_high"]
     for name, value in [*numbers.items(), *(("infer.n_high", n) for n in n_high)]:
-        if value % mocks:
+        if value != AUTO and value % mocks:
             yield f"{name}: {value} is not a multiple of {key}; change one of them."
     for n in n_high:
         if mocks > 1 and n // mocks < config["infer"]["n_folds"]:

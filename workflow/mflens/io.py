@@ -1,18 +1,13 @@
 """File formats: checksummed HDF5, tables, models. Nothing else in the package opens a file.
 
 Every write goes to a temporary name in the same folder and is renamed when complete, so that a
-file either exists whole or not at all.
+file either exists whole or not at all. In a job it also leaves a record of where the file comes
+from (`provenance`), against which files are checked when they are read.
 """
 
 import hashlib
 import json
-import os
-import subprocess
-import uuid
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from functools import cache
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,48 +16,15 @@ import pandas as pd
 
 from mflens.cost import job_of
 from mflens.errors import DataError
+from mflens.problems import line
+from mflens.provenance import REMEDY, PathLike, atomic, check_product, provenance
 
 if TYPE_CHECKING:
     import h5py
     import torch
 
-RECORDED_PACKAGES = ("mflens", "glass", "healpy", "ducc0", "camb", "pysco-nbody", "numpy", "torch")
-PathLike = str | os.PathLike[str]
-
-
-@contextmanager
-def atomic(path: PathLike) -> Iterator[Path]:
-    """Yield a temporary path beside `path`, renamed to `path` if the block succeeds."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # two processes may write the same product after a kill: the name is theirs alone
-    temporary = path.with_name(f".{path.stem}.{uuid.uuid4().hex}{path.suffix}")
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-@cache
-def provenance() -> dict[str, str]:
-    """Return git commit and package versions; host-independent, so equal runs give equal bytes."""
-    versions = {}
-    for package in RECORDED_PACKAGES:
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            versions[package] = "not installed"
-    try:
-        commit = subprocess.run(
-            ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"],
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        commit = "unknown"
-    return {"git_commit": commit, "versions": json.dumps(versions)}
+# what the sims are made of: a NaN here would spread unseen
+SKY = ("theta", "maps", "spectra", "convergence", "white_spectra")
 
 
 def write_hdf5(
@@ -78,8 +40,19 @@ def write_hdf5(
         Arrays by name.
     attributes
         File attributes: numbers, strings or lists of them.
+
+    Raises
+    ------
+    DataError
+        If a sim came out as NaN, or the disk is full.
     """
     import h5py
+
+    for name in not_finite({name: datasets[name] for name in SKY if name in datasets}):
+        raise DataError(
+            f"{path} is not written, as values of '{name}' are not finite; narrow the priors of "
+            "theory.parameters or report this config."
+        )
 
     with atomic(path) as temporary, h5py.File(temporary, "w") as file:
         for name, array in datasets.items():
@@ -87,6 +60,7 @@ def write_hdf5(
             data.attrs["sha256"] = _digest(np.asarray(array))
         for key, value in {**provenance(), **attributes}.items():
             file.attrs[key] = value
+        file.attrs["sha256"] = _digest_attributes(dict(file.attrs))
 
 
 def read_hdf5(
@@ -97,24 +71,31 @@ def read_hdf5(
     Raises
     ------
     DataError
-        If the file is missing, truncated, changed, or lacks one of `names`.
+        If the file is missing, truncated, changed, holds NaN maps, or lacks one of `names`.
     """
     import h5py
 
-    remedy = "delete it and run snakemake again to make it anew"
-    if not Path(path).is_file():
-        raise DataError(f"{path} does not exist; run snakemake to make it.")
+    # the arrays have checksums of their own, so that a few are read without all others
+    check_product(path, whole=False)
     datasets = {}
     try:
         with h5py.File(path, "r") as file:
             for name in names if names is not None else _dataset_names(file):
                 datasets[name] = file[name][()]
                 if _digest(datasets[name]) != file[name].attrs["sha256"]:
-                    raise DataError(f"{path} is damaged (checksum of '{name}' differs); {remedy}.")
+                    raise DataError(f"{path} is damaged (checksum of '{name}' differs); {REMEDY}.")
             attributes = dict(file.attrs)
-    except (OSError, KeyError, RuntimeError, ValueError, TypeError) as error:
-        reason = str(error).strip("'\"").split("\n")[0]
-        raise DataError(f"{path} is truncated or damaged ({reason}); {remedy}.") from error
+        for name in not_finite({name: datasets[name] for name in SKY if name in datasets}):
+            raise DataError(f"{path} holds values of '{name}' that are not finite; {REMEDY}.")
+        if attributes.pop("sha256") != _digest_attributes(attributes):
+            raise DataError(f"{path} is damaged (checksum of attributes differs); {REMEDY}.")
+    except DataError:
+        raise
+    except MemoryError:
+        check_product(path)  # a damaged header may ask for any amount
+        raise
+    except Exception as error:  # a damaged file can raise anything in h5py
+        raise DataError(f"{path} is truncated or damaged ({line(error)}); {REMEDY}.") from error
     return datasets, attributes
 
 
@@ -152,10 +133,17 @@ def read_chunks(paths: Sequence[PathLike], names: Sequence[str]) -> dict[str, np
     Raises
     ------
     DataError
-        If a chunk is broken, repeats a sim of another, or has other pixels.
+        If a chunk is broken, holds NaN, lacks a sim, repeats a sim of another, or has other pixels.
     """
     wanted = list(dict.fromkeys(["sim", *names]))
     chunks = [read_hdf5(path, wanted)[0] for path in paths]
+    for path, chunk in zip(paths, chunks, strict=True):
+        for name in not_finite(chunk):
+            raise DataError(f"{path} holds values of '{name}' that are not finite; {REMEDY}.")
+        gaps = np.flatnonzero(np.diff(np.sort(chunk["sim"])) > 1)
+        for gap in gaps[:1]:
+            lost = np.sort(chunk["sim"])[gap] + 1
+            raise DataError(f"{path} lacks sim {lost} between its others; {REMEDY}.")
     sim = np.concatenate([chunk["sim"] for chunk in chunks])
     order = np.argsort(sim, kind="stable")
     repeated = sim[order][1:][np.diff(sim[order]) == 0]
@@ -201,12 +189,11 @@ def read_table(path: PathLike) -> pd.DataFrame:
     DataError
         If the file is missing or is not a table.
     """
+    check_product(path)
     try:
         return pd.read_csv(path)
     except (OSError, ValueError) as error:
-        raise DataError(
-            f"{path} cannot be read as a table; delete it and run snakemake again."
-        ) from error
+        raise DataError(f"{path} cannot be read as a table ({line(error)}); {REMEDY}.") from error
 
 
 def read_benchmarks(paths: Sequence[PathLike], threads: Mapping[str, int]) -> pd.DataFrame:
@@ -234,7 +221,9 @@ def read_benchmarks(paths: Sequence[PathLike], threads: Mapping[str, int]) -> pd
             core_s = float(measured["s"]) * threads.get(rule, 1)
             memory = pd.to_numeric(measured["max_rss"], errors="coerce")
         except (OSError, ValueError, KeyError, IndexError) as error:
-            raise DataError(f"{path} is not a benchmark; delete it and run again.") from error
+            raise DataError(
+                f"{path} is not a benchmark; delete it and what its job made, and run again."
+            ) from error
         rows.append((rule, tier, split, core_s, memory))
     return pd.DataFrame(rows, columns=["rule", "tier", "split", "core_s", "max_rss_mb"])
 
@@ -253,18 +242,24 @@ def read_json(path: PathLike) -> dict[str, Any]:
     DataError
         If the file is missing or is not JSON.
     """
+    check_product(path)
     try:
-        return json.loads(Path(path).read_text())
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read; delete it and run snakemake again.") from error
+        content = json.loads(Path(path).read_text())
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(f"{path} cannot be read ({line(error)}); {REMEDY}.") from error
+    if not isinstance(content, dict):
+        raise DataError(f"{path} holds no mapping; {REMEDY}.")
+    return content
 
 
 def save_model(path: PathLike, state: Mapping[str, Any], arguments: Mapping[str, Any]) -> None:
     """Write tensors and the JSON-able arguments that rebuild the module they belong to."""
     import torch
 
-    with atomic(path) as temporary:
-        torch.save({"state": dict(state), "arguments": json.dumps(arguments)}, temporary)
+    content = {"state": dict(state), "arguments": json.dumps(arguments)}
+    # an archive that is not named after the file has the same bytes under any name
+    with atomic(path) as temporary, open(temporary, "wb") as file:
+        torch.save({**content, "provenance": json.dumps(provenance())}, file)
 
 
 def load_model(path: PathLike) -> tuple[dict[str, "torch.Tensor | Any"], dict[str, Any]]:
@@ -277,13 +272,12 @@ def load_model(path: PathLike) -> tuple[dict[str, "torch.Tensor | Any"], dict[st
     """
     import torch
 
+    check_product(path)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
         return content["state"], json.loads(content["arguments"])
-    except Exception as error:
-        raise DataError(
-            f"{path} is missing or not a whole mflens model; delete it and run snakemake again."
-        ) from error
+    except Exception as error:  # a damaged archive can raise anything in torch
+        raise DataError(f"{path} is not a whole mflens model; {REMEDY}.") from error
 
 
 def _dataset_names(file: "h5py.File") -> list[str]:
@@ -293,5 +287,17 @@ def _dataset_names(file: "h5py.File") -> list[str]:
     return names
 
 
+def not_finite(arrays: Mapping[str, np.ndarray]) -> list[str]:
+    """Return the names of the arrays that hold NaN or infinity."""
+    real = {name: array for name, array in arrays.items() if np.issubdtype(array.dtype, np.inexact)}
+    return [name for name, array in real.items() if not np.isfinite(array).all()]
+
+
 def _digest(array: np.ndarray) -> str:
-    return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
+    identity = f"{array.dtype.str} {array.shape} ".encode()
+    return hashlib.sha256(identity + np.ascontiguousarray(array).tobytes()).hexdigest()
+
+
+def _digest_attributes(attributes: Mapping[str, Any]) -> str:
+    plain = {name: np.asarray(value).tolist() for name, value in attributes.items()}
+    return hashlib.sha256(json.dumps(plain, sort_keys=True, default=str).encode()).hexdigest()

@@ -1,8 +1,10 @@
 """What every Snakemake job needs before it starts: a log, its threads, and short error messages."""
 
+import ctypes
 import logging
 import os
 import re
+import signal
 import sys
 import time
 from pathlib import Path
@@ -10,22 +12,27 @@ from types import TracebackType
 from typing import Any
 
 from mflens.errors import MflensError
+from mflens.provenance import ROOM, start_record, unwritable
 
 QUIET = {"pysco", "healpy"}
+PR_SET_PDEATHSIG = 1  # Linux: the signal that a process gets when its parent dies
+RUN = "MFLENS_RUN"  # variable with the process id of the run
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 def start_job(snakemake: Any) -> None:
-    """Log to the rule's log file and the terminal, and use the rule's number of threads.
+    """Log to file and terminal, use the rule's threads, and record where products come from.
 
     Parameters
     ----------
     snakemake
         The object that Snakemake gives to a script.
     """
+    end_with_run()
+    sys.excepthook = _report_error
     start_logging(snakemake.log[0], f"{snakemake.rule}")
     use_threads(int(snakemake.threads))
-    sys.excepthook = _report_error
+    start_record(snakemake)
     settings = ", ".join(f"{name} {value}" for name, value in snakemake.wildcards.items())
     logging.info(
         "%s, threads: %d, started in %.2f s",
@@ -41,8 +48,21 @@ def read_start(path: str | os.PathLike[str]) -> tuple[int, float]:
     return (int(found[1]), float(found[2])) if found else (1, 0.0)
 
 
+def end_with_run() -> None:
+    """Let this job end when its run is killed.
+
+    The next run makes the product anew, perhaps from another config: a job left over from before
+    must not overwrite it.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if not Path("/proc", os.environ.get(RUN, "self")).exists():
+            sys.exit("the run that started this job has ended")
+
+
 def start_logging(path: str | os.PathLike[str], name: str) -> None:
     """Send log records both to the file at `path` and to the terminal, marked with `name`."""
+    logging.raiseExceptions = False  # a log that cannot be written must not hide its message
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     handlers: list[logging.Handler] = [
         logging.FileHandler(path, mode="w"),
@@ -78,8 +98,22 @@ def use_threads(threads: int) -> None:
 def _report_error(
     kind: type[BaseException], error: BaseException, trace: TracebackType | None
 ) -> None:
-    """Log errors meant for the user as their sentence alone, all others with their traceback."""
-    if issubclass(kind, MflensError):
-        logging.error("%s", error)
+    """Log errors that a user can mend as one sentence, all others with their traceback."""
+    if said := _sentence(error):
+        logging.error("%s", said)
     else:
         logging.error("unexpected error", exc_info=(kind, error, trace))
+
+
+def _sentence(error: BaseException) -> str:
+    """Return what to tell the user about an error, nothing if it is not theirs to mend."""
+    if isinstance(error, MflensError):
+        return str(error)
+    if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
+        return (
+            "not enough memory for this job; run fewer at once (-c1), give it more mem_mb, or "
+            "lower simulate.mesh.n_mesh, nside or chunk_size."
+        )
+    if isinstance(error, OSError) and (reason := unwritable(Path(), error)):
+        return f"{error.filename} cannot be opened or written ({reason}); {ROOM}."
+    return ""

@@ -21,7 +21,7 @@ rule measure_speed:
         f"{RESULTS}/benchmarks/measure_speed/{{case}}.tsv"
     threads: 2
     resources:
-        mem_mb=6000,
+        **NEEDS.of("measure_speed"),
     wildcard_constraints:
         case="|".join(CASES),
     script:
@@ -53,5 +53,7 @@ rule tabulate_benchmarks:
         f"{RESULTS}/logs/tabulate_benchmarks/benchmarks.log",
     benchmark:
         f"{RESULTS}/benchmarks/tabulate_benchmarks/benchmarks.tsv"
+    resources:
+        **NEEDS.of("tabulate_benchmarks"),
     script:
         "../../scripts/tabulate_benchmarks.py"

@@ -1,11 +1,13 @@
-import fcntl
+from copy import deepcopy
 
 from snakemake.exceptions import WorkflowError
 
 from mflens.check import check_config
 from mflens.dependencies import digest, fingerprint
 from mflens.errors import MflensError
+from mflens.needs import Needs, chunk_sizes
 from mflens.plan import Plan
+from mflens.run_folder import AFTER_A_FAILURE, open_results
 from mflens.tasks.plan import TaskPlan
 from mflens.theory.parameters import given
 
@@ -14,12 +16,16 @@ try:
 except MflensError as error:
     raise WorkflowError(str(error)) from None
 
+WHOLE_CONFIG = deepcopy(config)
 # an overlay takes a parameter out by null
 config["theory"]["parameters"] = given(config["theory"]["parameters"])
+config["simulate"]["chunk_size"] = chunk_sizes(config)
 RESULTS = config["results_dir"]
 LADDER = config["ladder"]
 PLAN = Plan(config)
+NEEDS = Needs(config, PLAN)
 TASKS = TaskPlan(config)
+os.environ["MFLENS_RUN"] = str(os.getpid())  # jobs end with it: `mflens.job.end_with_run`
 USER_CLASSES = [t["class"] for t in config["simulate"]["tiers"].values() if "class" in t]
 
 
@@ -36,13 +42,15 @@ wildcard_constraints:
 
 onstart:
     global run_lock
-    # the lock dies with this process, so a killed run never blocks the next one
-    Path(RESULTS).mkdir(parents=True, exist_ok=True)
-    run_lock = open(Path(RESULTS) / ".lock", "w")
     try:
-        fcntl.flock(run_lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        raise WorkflowError(f"another run is writing to '{RESULTS}'; wait for it or stop it.")
+        # `verify` compares results with any config
+        run_lock = open_results(WHOLE_CONFIG, record="verify" not in sys.argv)
+    except MflensError as error:
+        raise WorkflowError(str(error)) from None
+
+
+onerror:
+    print(AFTER_A_FAILURE)
 
 
 def code(rule_name):

@@ -25,6 +25,6 @@ rule pretrain_compressor:
         f"{RESULTS}/benchmarks/pretrain_compressor/model.tsv"
     threads: config["infer"]["threads"]
     resources:
-        mem_mb=3000,
+        **NEEDS.of("pretrain_compressor"),
     script:
         "../../scripts/pretrain_compressor.py"

@@ -23,7 +23,7 @@ rule score_posterior:
     benchmark:
         f"{RESULTS}/benchmarks/score_posterior/scores.tsv"
     resources:
-        mem_mb=2000,
+        **NEEDS.of("score_posterior"),
     script:
         "../../scripts/score_posterior.py"
 
@@ -54,6 +54,8 @@ rule tabulate_methods:
         f"{RESULTS}/logs/tabulate_methods/methods.log",
     benchmark:
         f"{RESULTS}/benchmarks/tabulate_methods/methods.tsv"
+    resources:
+        **NEEDS.of("tabulate_methods"),
     script:
         "../../scripts/tabulate_methods.py"
 
@@ -84,6 +86,8 @@ rule tabulate_cost:
         f"{RESULTS}/logs/tabulate_cost/cost.log",
     benchmark:
         f"{RESULTS}/benchmarks/tabulate_cost/cost.tsv"
+    resources:
+        **NEEDS.of("tabulate_cost"),
     script:
         "../../scripts/tabulate_cost.py"
 

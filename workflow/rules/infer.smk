@@ -25,7 +25,7 @@ rule finetune_compressor:
         f"{RESULTS}/benchmarks/finetune_compressor/{{method}}/{{n_high}}.tsv"
     threads: config["infer"]["threads"]
     resources:
-        mem_mb=3000,
+        **NEEDS.of("finetune_compressor"),
     script:
         "../../scripts/finetune_compressor.py"
 
@@ -55,6 +55,6 @@ rule sample_posterior:
         f"{RESULTS}/benchmarks/sample_posterior/samples.tsv"
     threads: config["infer"]["threads"]
     resources:
-        mem_mb=2000,
+        **NEEDS.of("sample_posterior"),
     script:
         "../../scripts/sample_posterior.py"

@@ -33,7 +33,7 @@ rule tabulate_pairing:
     benchmark:
         f"{RESULTS}/benchmarks/tabulate_pairing/pairing.tsv"
     resources:
-        mem_mb=2000,
+        **NEEDS.of("tabulate_pairing"),
     script:
         "../../scripts/tabulate_pairing.py"
 
@@ -60,6 +60,8 @@ rule plot_sky:
         f"{RESULTS}/logs/plot_sky/sky.log",
     benchmark:
         f"{RESULTS}/benchmarks/plot_sky/sky.tsv"
+    resources:
+        **NEEDS.of("plot_sky"),
     script:
         "../../scripts/plot_sky.py"
 
@@ -85,6 +87,8 @@ rule plot_pairing:
         f"{RESULTS}/logs/plot_pairing/pairing.log",
     benchmark:
         f"{RESULTS}/benchmarks/plot_pairing/pairing.tsv"
+    resources:
+        **NEEDS.of("plot_pairing"),
     script:
         "../../scripts/plot_pairing.py"
 
@@ -113,6 +117,8 @@ rule plot_training:
         f"{RESULTS}/logs/plot_training/training.log",
     benchmark:
         f"{RESULTS}/benchmarks/plot_training/training.tsv"
+    resources:
+        **NEEDS.of("plot_training"),
     script:
         "../../scripts/plot_training.py"
 
@@ -140,6 +146,8 @@ rule plot_posteriors:
         f"{RESULTS}/logs/plot_posteriors/posteriors.log",
     benchmark:
         f"{RESULTS}/benchmarks/plot_posteriors/posteriors.tsv"
+    resources:
+        **NEEDS.of("plot_posteriors"),
     script:
         "../../scripts/plot_posteriors.py"
 
@@ -166,6 +174,8 @@ rule plot_calibration:
         f"{RESULTS}/logs/plot_calibration/calibration.log",
     benchmark:
         f"{RESULTS}/benchmarks/plot_calibration/calibration.tsv"
+    resources:
+        **NEEDS.of("plot_calibration"),
     script:
         "../../scripts/plot_calibration.py"
 
@@ -192,6 +202,8 @@ rule plot_methods:
         f"{RESULTS}/logs/plot_methods/methods.log",
     benchmark:
         f"{RESULTS}/benchmarks/plot_methods/methods.tsv"
+    resources:
+        **NEEDS.of("plot_methods"),
     script:
         "../../scripts/plot_methods.py"
 
@@ -218,6 +230,8 @@ rule plot_cost:
         f"{RESULTS}/logs/plot_cost/cost.log",
     benchmark:
         f"{RESULTS}/benchmarks/plot_cost/cost.tsv"
+    resources:
+        **NEEDS.of("plot_cost"),
     script:
         "../../scripts/plot_cost.py"
 

@@ -1,3 +1,9 @@
+from snakemake.logging import logger
+
+if workflow.is_main_process:
+    logger.info(NEEDS.summary())
+
+
 rule simulate_maps:
     message:
         "Simulate chunk {wildcards.chunk} of the {wildcards.split} sims on tier {wildcards.tier}."
@@ -25,9 +31,21 @@ rule simulate_maps:
         f"{RESULTS}/benchmarks/simulate_maps/{{tier}}/{{split}}/{{chunk}}.tsv"
     threads: config["simulate"]["threads"]
     resources:
-        mem_mb=2500,
+        **NEEDS.of("simulate_maps"),
     script:
         "../../scripts/simulate_maps.py"
+
+
+# the same for the splits that run on expensive tiers: an array of jobs has one request of time
+# and memory for all of them
+use rule simulate_maps as simulate_costly_maps with:
+    resources:
+        **NEEDS.of("simulate_costly_maps"),
+    wildcard_constraints:
+        split="|".join(split for split in PLAN.splits if split not in ("bulk", "validation")),
+
+
+ruleorder: simulate_costly_maps > simulate_maps
 
 
 rule measure_spectra:
@@ -47,6 +65,6 @@ rule measure_spectra:
     benchmark:
         f"{RESULTS}/benchmarks/measure_spectra/{{tier}}/{{split}}/{{chunk}}.tsv"
     resources:
-        mem_mb=1500,
+        **NEEDS.of("measure_spectra"),
     script:
         "../../scripts/measure_spectra.py"

@@ -17,7 +17,7 @@ rule simulate_task_tiers:
     benchmark:
         f"{RESULTS}/benchmarks/{{task}}/simulate_tiers/{{experiment}}.tsv"
     resources:
-        mem_mb=2000,
+        **NEEDS.of("simulate_task_tiers"),
     script:
         "../../scripts/simulate_task_tiers.py"
 
@@ -40,7 +40,7 @@ rule sample_task_reference:
     benchmark:
         f"{RESULTS}/benchmarks/{{task}}/sample_reference/{{experiment}}.tsv"
     resources:
-        mem_mb=2000,
+        **NEEDS.of("sample_task_reference"),
     script:
         "../../scripts/sample_task_reference.py"
 
@@ -66,7 +66,7 @@ rule finetune_task_methods:
     benchmark:
         f"{RESULTS}/benchmarks/{{task}}/finetune_methods/{{experiment}}/{{run}}.tsv"
     resources:
-        mem_mb=3000,
+        **NEEDS.of("finetune_task_methods"),
     script:
         "../../scripts/finetune_task_methods.py"
 
@@ -91,7 +91,7 @@ rule score_task_methods:
     benchmark:
         f"{RESULTS}/benchmarks/{{task}}/score_methods/{{experiment}}/{{run}}.tsv"
     resources:
-        mem_mb=3000,
+        **NEEDS.of("score_task_methods"),
     script:
         "../../scripts/score_task_methods.py"
 
@@ -116,5 +116,7 @@ rule tabulate_task_methods:
         f"{RESULTS}/logs/{{task}}/tabulate_methods/methods.log",
     benchmark:
         f"{RESULTS}/benchmarks/{{task}}/tabulate_methods/methods.tsv"
+    resources:
+        **NEEDS.of("tabulate_task_methods"),
     script:
         "../../scripts/tabulate_task_methods.py"

@@ -25,7 +25,7 @@ rule measure_task_levels:
     benchmark:
         f"{RESULTS}/benchmarks/{{task}}/measure_levels/levels.tsv"
     resources:
-        mem_mb=2000,
+        **NEEDS.of("measure_task_levels"),
     script:
         "../../scripts/measure_task_levels.py"
 
@@ -53,6 +53,8 @@ rule tabulate_task_allocation:
         f"{RESULTS}/logs/{{task}}/tabulate_allocation/allocation.log",
     benchmark:
         f"{RESULTS}/benchmarks/{{task}}/tabulate_allocation/allocation.tsv"
+    resources:
+        **NEEDS.of("tabulate_task_allocation"),
     script:
         "../../scripts/tabulate_task_allocation.py"
 
@@ -73,7 +75,7 @@ rule finetune_task_ablations:
     benchmark:
         f"{RESULTS}/benchmarks/{{task}}/finetune_ablations/{{ablation}}.tsv"
     resources:
-        mem_mb=2000,
+        **NEEDS.of("finetune_task_ablations"),
     script:
         "../../scripts/finetune_task_ablations.py"
 
@@ -99,6 +101,8 @@ rule tabulate_task_ablations:
         f"{RESULTS}/logs/{{task}}/tabulate_ablations/ablations.log",
     benchmark:
         f"{RESULTS}/benchmarks/{{task}}/tabulate_ablations/ablations.tsv"
+    resources:
+        **NEEDS.of("tabulate_task_ablations"),
     script:
         "../../scripts/tabulate_task_ablations.py"
 
@@ -126,6 +130,8 @@ rule plot_task_ablations:
         f"{RESULTS}/logs/{{task}}/plot_ablations/ablations.log",
     benchmark:
         f"{RESULTS}/benchmarks/{{task}}/plot_ablations/ablations.tsv"
+    resources:
+        **NEEDS.of("plot_task_ablations"),
     script:
         "../../scripts/plot_task_ablations.py"
 

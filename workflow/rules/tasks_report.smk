@@ -19,6 +19,8 @@ rule plot_task_methods:
         f"{RESULTS}/logs/{{task}}/plot_methods/methods.log",
     benchmark:
         f"{RESULTS}/benchmarks/{{task}}/plot_methods/methods.tsv"
+    resources:
+        **NEEDS.of("plot_task_methods"),
     script:
         "../../scripts/plot_task_methods.py"
 
@@ -45,6 +47,8 @@ rule plot_task_distributions:
         f"{RESULTS}/logs/{{task}}/plot_distributions/{{experiment}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/{{task}}/plot_distributions/{{experiment}}.tsv"
+    resources:
+        **NEEDS.of("plot_task_distributions"),
     script:
         "../../scripts/plot_task_distributions.py"
 
@@ -71,6 +75,8 @@ rule plot_task_coverage:
         f"{RESULTS}/logs/{{task}}/plot_coverage/{{experiment}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/{{task}}/plot_coverage/{{experiment}}.tsv"
+    resources:
+        **NEEDS.of("plot_task_coverage"),
     script:
         "../../scripts/plot_task_coverage.py"
 
@@ -100,6 +106,8 @@ rule plot_task_densities:
         f"{RESULTS}/logs/{{task}}/plot_densities/{{experiment}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/{{task}}/plot_densities/{{experiment}}.tsv"
+    resources:
+        **NEEDS.of("plot_task_densities"),
     script:
         "../../scripts/plot_task_densities.py"
 

@@ -19,6 +19,8 @@ rule draw_parameters:
         f"{RESULTS}/logs/draw_parameters/parameters.log",
     benchmark:
         f"{RESULTS}/benchmarks/draw_parameters/parameters.tsv"
+    resources:
+        **NEEDS.of("draw_parameters"),
     script:
         "../../scripts/draw_parameters.py"
 
@@ -41,7 +43,7 @@ rule compute_kernels:
     benchmark:
         f"{RESULTS}/benchmarks/compute_kernels/kernels.tsv"
     resources:
-        mem_mb=2000,
+        **NEEDS.of("compute_kernels"),
     script:
         "../../scripts/compute_kernels.py"
 
@@ -71,6 +73,8 @@ rule compute_training_power:
         f"{RESULTS}/logs/compute_training_power/{{sample}}/{{chunk}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/compute_training_power/{{sample}}/{{chunk}}.tsv"
+    resources:
+        **NEEDS.of("compute_training_power"),
     wildcard_constraints:
         sample="|".join(SAMPLES),
     script:
@@ -112,7 +116,7 @@ rule train_emulator:
     benchmark:
         f"{RESULTS}/benchmarks/train_emulator/emulator.tsv"
     resources:
-        mem_mb=3000,
+        **NEEDS.of("train_emulator"),
     script:
         "../../scripts/train_emulator.py"
 
@@ -146,7 +150,7 @@ rule compute_spectra:
     benchmark:
         f"{RESULTS}/benchmarks/compute_spectra/{{split}}/{{chunk}}.tsv"
     resources:
-        mem_mb=2000,
+        **NEEDS.of("compute_spectra"),
     script:
         "../../scripts/compute_spectra.py"
 
@@ -174,6 +178,6 @@ rule compute_whitening:
     benchmark:
         f"{RESULTS}/benchmarks/compute_whitening/whitening.tsv"
     resources:
-        mem_mb=2000,
+        **NEEDS.of("compute_whitening"),
     script:
         "../../scripts/compute_whitening.py"

@@ -1,5 +1,6 @@
 """One look for all figures: widths, type, and one colour, marker and line per method and tier."""
 
+import json
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.typing import LineStyleType
 
 from mflens.io import PathLike, atomic
+from mflens.provenance import provenance
 
 COLUMN = 3.35  # inches, one column of a journal
 PAGE = 7.0  # inches, both columns
@@ -110,13 +112,19 @@ def styled(function: Callable[P, Figure]) -> Callable[P, Figure]:
 
 
 def save_figure(figure: Figure, pdf: PathLike, png: PathLike) -> None:
-    """Write a figure as PDF and PNG, atomically and with the same bytes for the same figure."""
+    """Write a figure as PDF and PNG, atomically and with the same bytes for the same figure.
+
+    Both carry their provenance: PDF as keywords, PNG as comment.
+    """
+    origin = json.dumps(provenance())
     # embedding a font writes dozens of lines at this level
     logging.getLogger("fontTools").setLevel(logging.WARNING)
     with mpl.rc_context():
         mpl.rcdefaults()
         mpl.rcParams.update(RC)
         with atomic(pdf) as temporary:
-            figure.savefig(temporary, format="pdf", dpi=DPI, metadata={"CreationDate": None})
+            about: dict[str, Any] = {"CreationDate": None, "Creator": "mflens", "Keywords": origin}
+            figure.savefig(temporary, format="pdf", dpi=DPI, metadata=about)
         with atomic(png) as temporary:
-            figure.savefig(temporary, format="png", dpi=DPI, metadata={"Software": None})
+            about = {"Software": "mflens", "Comment": origin}
+            figure.savefig(temporary, format="png", dpi=DPI, metadata=about)

@@ -1,0 +1,247 @@
+"""Damaged products: every job that reads one refuses it by name, and a run makes it anew."""
+
+import inspect
+import os
+import random
+import runpy
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+
+from configs import ROOT
+from damage import copy_run, differences, empty, flip, products, sentence, truncate
+from mflens.errors import DataError
+from mflens.io import _digest, load_model, read_hdf5, read_json, read_table, write_hdf5
+from mflens.provenance import damage, read_record
+
+pytestmark = [pytest.mark.workflow, pytest.mark.faults]
+
+FLIPS = 5
+END_OF_PREAMBLE = "######## snakemake preamble end #########"
+READERS = {".h5": read_hdf5, ".csv": read_table, ".json": read_json, ".pt": load_model}
+# what people and other programs read: `verify` alone checks it
+UNREAD = {".pdf", ".png", ".md", ".txt", ".paramnames", ".ranges", ".yaml"}
+REMEDY = ("delete it", "run")
+NOTHING = "Nothing to be done"
+MAPS = "simulate_maps/lognormal/validation/0.h5"
+MODEL = "pretrain_compressor/model.pt"
+
+
+def kind(path: str) -> tuple[str, str]:
+    """Return the folder of the rule that makes a file, and its suffix."""
+    parts = Path(path).parts[1:]
+    return parts[parts[0] in ("logs", "benchmarks")], Path(path).suffix
+
+
+def job_of(script: Path) -> Any:
+    """Return what Snakemake gives to a script, from the copy of it that Snakemake ran."""
+    scope: dict[str, Any] = {}
+    kept = list(sys.path)
+    exec(script.read_text().split(END_OF_PREAMBLE)[0], scope)
+    sys.path[:] = kept
+    return scope["snakemake"]
+
+
+def call_of(name: str, job: Any) -> Callable[[], None]:
+    """Return a job's `main` with its arguments."""
+    main = runpy.run_path(str(ROOT / "scripts" / f"{name}.py"))["main"]
+    arguments = {**job.input, **job.output, **job.params, **job.wildcards}
+    known = inspect.signature(main).parameters
+    return lambda: main(**{key: arguments[key] for key in arguments if key in known})
+
+
+def same(first: Any, second: Any) -> bool:
+    """Say whether two readings of a file are one."""
+    if isinstance(first, dict):
+        return first.keys() == second.keys() and all(same(first[k], second[k]) for k in first)
+    if isinstance(first, tuple | list):
+        return len(first) == len(second) and all(map(same, first, second))
+    return bool(np.array_equal(np.asarray(first), np.asarray(second)))
+
+
+def harmless(path: Path, before: Any) -> bool:
+    """Say whether a damaged file reads as it did, the flipped bit being one that holds nothing."""
+    try:
+        return same(READERS[path.suffix](path), before)
+    except DataError:
+        return False
+
+
+@pytest.fixture
+def jobs(tiny, monkeypatch) -> dict[str, Any]:
+    """Return the job of each script that reads the most kinds, in the folder of its run."""
+    run, _ = tiny
+    monkeypatch.chdir(run.folder)
+    found: dict[str, Any] = {}
+    for script in sorted((run.folder / ".snakemake/scripts").glob("*.py")):
+        name, job = script.name.split(".")[1], job_of(script)
+        kinds = {kind(path) for path in job.input}
+        if name not in found or len(kinds) > len({kind(path) for path in found[name].input}):
+            found[name] = job
+    return found
+
+
+def refusal(call: Callable[[], None], path: Path) -> str:
+    """Return the sentence with which a job refuses a file."""
+    with pytest.raises(DataError) as refused:
+        call()
+    said = str(refused.value)
+    assert str(path) in said and "\n" not in said
+    assert all(word in said for word in REMEDY), said
+    return said
+
+
+def test_every_job_refuses_every_damaged_input(jobs, record_property):
+    """A truncated, an empty and a bit-flipped file of every kind that a job reads."""
+    rng = random.Random(3)
+    tried, read = 0, set()
+    for name, job in jobs.items():
+        call = call_of(name, job)
+        made = {path: Path(path).read_bytes() for path in job.output if Path(path).is_file()}
+        for path in {kind(path): Path(path) for path in job.input}.values():
+            read.add(kind(str(path)))
+            intact = path.read_bytes()
+            timed = path.suffix == ".tsv"  # Snakemake writes it, without a checksum
+            before = None if timed else READERS[path.suffix](path)
+            for injury in [truncate, empty, *([] if timed else [flip] * FLIPS)]:
+                injury(path, rng) if injury is flip else injury(path)
+                if injury is not flip or not harmless(path, before):
+                    seen = refusal(call, path)
+                path.write_bytes(intact)
+                tried += 1
+        assert all(Path(path).read_bytes() == content for path, content in made.items()), name
+    record_property("faults", tried)
+    record_property("seen", seen)
+    run = Path.cwd() / "results"
+    written = {kind(f"results/{path}") for path in products(run)}
+    unread = {k for k in written - read if k[1] not in UNREAD}
+    # tables at the end of the graph, which people read
+    assert unread <= {("train_emulator", ".csv"), ("tabulate_pairing", ".csv")}
+
+
+def test_every_damaged_product_is_found(jobs, record_property):
+    """A truncated, an empty and a bit-flipped file of every kind that is written: all are found."""
+    rng = random.Random(4)
+    chosen = {kind(f"results/{name}"): path for name, path in products(Path("results")).items()}
+    chosen = {k: path for k, path in chosen.items() if k[0] not in ("provenance", "run.yaml")}
+    assert {suffix for _, suffix in chosen} >= {*READERS, *UNREAD} - {".yaml"}
+    for path in chosen.values():
+        intact = path.read_bytes()
+        for injury in (truncate, empty, *[flip] * FLIPS):
+            injury(path, rng) if injury is flip else injury(path)
+            assert damage(path, read_record(path)), (path, injury)
+            path.write_bytes(intact)
+        assert not damage(path, read_record(path)), path
+    record_property("faults", len(chosen) * (2 + FLIPS))
+
+
+def with_nan(path: Path) -> None:
+    """Put a NaN into a map, with a checksum of the array that fits."""
+    with h5py.File(path, "r+") as file:
+        maps = file["maps"]
+        maps[1, 0, 0, 7] = np.nan
+        maps.attrs["sha256"] = _digest(maps[()])
+
+
+def without_a_sim(path: Path) -> None:
+    """Take the second sim out of all arrays, with checksums that fit."""
+    arrays, attributes = read_hdf5(path)
+    n_sims = len(arrays["sim"])
+    kept = {k: np.delete(a, 1, axis=0) if len(a) == n_sims else a for k, a in arrays.items()}
+    write_hdf5(path, kept, attributes)
+
+
+def without_its_end(path: Path) -> None:
+    """Take the last sim out of one array, as an edit with h5py does."""
+    with h5py.File(path, "r+") as file:
+        maps = file["maps"][:-1]
+        del file["maps"]
+        file["maps"] = maps
+
+
+INJURIES = {
+    "truncated maps": (MAPS, truncate),
+    "a NaN map": (MAPS, with_nan),
+    "a chunk without a sim": (MAPS, without_a_sim),
+    "a chunk edited by hand": (MAPS, without_its_end),
+    "an empty model": (MODEL, empty),
+}
+
+
+@pytest.mark.parametrize("injury", ["a NaN map", "a chunk without a sim", "a chunk edited by hand"])
+def test_no_job_computes_on_it(jobs, injury, record_property):
+    """A NaN map, a chunk without one of its sims: refused by all that read the maps."""
+    name, injure = INJURIES[injury]
+    path = Path("results", name)
+    intact = path.read_bytes()
+    injure(path)
+    try:
+        for script in ("pretrain_compressor", "finetune_compressor"):
+            seen = refusal(call_of(script, jobs[script]), path)
+    finally:
+        path.write_bytes(intact)
+    record_property("faults", 1)
+    record_property("seen", seen)
+
+
+@pytest.mark.parametrize(
+    "injury",
+    [
+        "a NaN map",
+        *(
+            pytest.param(name, marks=pytest.mark.exhaustive)
+            for name in INJURIES
+            if name != "a NaN map"
+        ),
+    ],
+)
+def test_following_the_remedy_mends_the_run(tiny, injury, record_property):
+    """A plain run names the damaged file; without it, the next run makes all as it was."""
+    run, configs = tiny
+    runner = copy_run(run, f"mended_{injury.replace(' ', '_')}")
+    name, injure = INJURIES[injury]
+    path = runner.results / name
+    injure(path)
+    printed = runner(configs=configs, succeeds=False)
+    record_property("seen", sentence(printed, f"results/{name}", *REMEDY))
+    record_property("faults", 1)
+    assert "Traceback" not in printed
+    path.unlink()
+    runner(configs=configs)
+    assert differences(run.results, runner.results) == []
+    assert NOTHING in runner("-n", configs=configs)
+
+
+@pytest.mark.exhaustive
+def test_repair_makes_anew_what_is_damaged(tiny, record_property):
+    """A bit-flipped file of every kind at once: verify names them all, repair makes them anew."""
+    run, configs = tiny
+    runner = copy_run(run, "repaired")
+    rng = random.Random(5)
+    chosen = {kind(f"results/{name}"): name for name in products(runner.results)}
+    names = [name for (folder, _), name in chosen.items() if folder != "provenance"]
+    names.remove("run.yaml")
+    for name in names:
+        path = runner.results / name
+        stamp = path.stat().st_mtime_ns
+        flip(path, rng)
+        os.utime(path, ns=(stamp, stamp))
+    assert NOTHING in runner("-n", configs=configs), "no time stamp gives it away"
+    command = [sys.executable, "-m", "mflens.verify"]
+    options = {"cwd": runner.folder, "env": runner.environment, "text": True}
+    printed = subprocess.run(command, capture_output=True, **options).stdout
+    found = {line.split(":")[0] for line in printed.splitlines() if ": broken, " in line}
+    assert found == set(names)
+    record_property("seen", sentence(printed, names[0], "broken"))
+    record_property("faults", len(names))
+    subprocess.run([*command, "--repair"], capture_output=True, check=True, **options)
+    runner("repair", configs=configs)
+    runner(configs=configs)
+    assert differences(run.results, runner.results) == ["provenance/removed.json"]
+    assert subprocess.run(command, capture_output=True, **options).returncode == 0

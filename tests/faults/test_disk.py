@@ -1,0 +1,74 @@
+"""A disk that is full or cannot be written."""
+
+import shutil
+
+import pytest
+
+from damage import copy_run, differences, in_own_mounts, sentence, shell
+
+pytestmark = [pytest.mark.workflow, pytest.mark.faults]
+
+BLOCK = 4096
+FAILED = "it failed"
+
+
+def blocks(folder) -> int:
+    """Bytes that a folder takes on a disk."""
+    return sum(BLOCK * (1 + path.stat().st_size // BLOCK) for path in folder.rglob("*"))
+
+
+@pytest.mark.parametrize(
+    "split", ["lognormal/bulk", pytest.param("*", marks=pytest.mark.exhaustive)]
+)
+def test_disk_full(tiny, split, record_property):
+    """A disk (tmpfs) that is full when a job writes its maps."""
+    run, configs = tiny
+    runner = copy_run(run, f"full_{split[0]}".replace("*", "all"))
+    for maps in list((runner.results / "simulate_maps").glob(split)):
+        shutil.rmtree(maps)
+    command = shell(runner, configs=configs)
+    size = blocks(runner.results) + 8 * BLOCK
+    printed = in_own_mounts(
+        f"""
+        mv results before
+        mkdir results
+        mount -t tmpfs -o size={size} tmpfs results
+        cp -a before/. results
+        {command} || echo {FAILED}
+        find results -name '.*.h5' -size +0
+        mount -o remount,size=1g results
+        {command}
+        cp -a results after
+        """,
+        runner,
+    )
+    first, _, second = printed.partition(FAILED)
+    assert second, printed
+    record_property("seen", sentence(first, "results/simulate_maps", "disk", "run"))
+    record_property("faults", 1)
+    assert "Traceback" not in printed
+    assert differences(run.results, runner.folder / "after") == []
+
+
+def test_read_only_results(tiny, record_property):
+    """A results folder that is read-only when the run starts."""
+    run, configs = tiny
+    runner = copy_run(run, "read_only")
+    (runner.results / "draw_parameters/parameters.csv").unlink()
+    command = shell(runner, configs=configs)
+    printed = in_own_mounts(
+        f"""
+        mount --bind results results
+        mount -o remount,ro,bind results
+        {command} || echo {FAILED}
+        umount results
+        {command}
+        """,
+        runner,
+    )
+    first, _, second = printed.partition(FAILED)
+    assert second, printed
+    record_property("seen", sentence(first, "results_dir", "'results'", "cannot be written"))
+    record_property("faults", 1)
+    assert "Traceback" not in printed
+    assert differences(run.results, runner.results) == []

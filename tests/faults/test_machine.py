@@ -1,0 +1,77 @@
+"""Two runs in one folder, a clock set back, and too little memory."""
+
+import os
+import resource
+from collections.abc import Iterator
+
+import psutil
+import pytest
+
+from damage import copy_run, differences, end_group, sentence, wait_for, workers
+
+pytestmark = [pytest.mark.workflow, pytest.mark.faults]
+
+SIMULATED = "simulate_maps/lognormal/bulk/0.h5"
+DAY_NS = 86_400 * 10**9
+
+
+@pytest.fixture
+def groups() -> Iterator[list[int]]:
+    """Leave no process behind."""
+    started: list[int] = []
+    yield started
+    for group in started:
+        end_group(group)
+
+
+def test_two_runs_in_one_folder(tiny, groups, record_property):
+    """A second run started in the folder of the first: refused, and the first ends as ever."""
+    run, configs = tiny
+    runner = copy_run(run, "twice")
+    (runner.results / SIMULATED).unlink()
+    process = runner.start(configs=configs)
+    groups.append(process.pid)
+    wait_for(lambda: workers(process.pid), process)
+    printed = runner("--forcerun", "tabulate_cost", configs=configs, succeeds=False)
+    record_property("seen", sentence(printed, "another run", "'results'"))
+    record_property("faults", 1)
+    assert "Traceback" not in printed
+    assert process.wait() == 0, (runner.folder / "run.log").read_text()[-5000:]
+    assert differences(run.results, runner.results) == []
+
+
+def test_clock_set_back(tiny, record_property):
+    """All products from tomorrow, as after a clock was set back; one must be made anew."""
+    run, configs = tiny
+    runner = copy_run(run, "clock")
+    for path in runner.results.rglob("*"):
+        stamp = path.stat().st_mtime_ns + DAY_NS
+        os.utime(path, ns=(stamp, stamp))
+    (runner.results / SIMULATED).unlink()
+    runner(configs=configs)
+    record_property("faults", 1)
+    assert differences(run.results, runner.results) == []
+    assert "Nothing to be done" in runner("-n", configs=configs)
+
+
+def test_out_of_memory_in_a_simulation(tiny, groups, record_property):
+    """A job that gets no more memory (RLIMIT_AS) once it simulates."""
+    run, configs = tiny
+    runner = copy_run(run, "memory")
+    (runner.results / SIMULATED).unlink()
+    log = runner.results / "logs" / SIMULATED.replace(".h5", ".log")
+    log.unlink()
+    process = runner.start(configs=configs)
+    groups.append(process.pid)
+    wait_for(lambda: log.is_file() and log.stat().st_size, process)
+    worker = workers(process.pid)[0]
+    used = psutil.Process(worker.pid).memory_info().vms
+    resource.prlimit(worker.pid, resource.RLIMIT_AS, (used, used))
+    assert process.wait() != 0
+    printed = (runner.folder / "run.log").read_text()
+    record_property("seen", sentence(printed, "[simulate_maps]", "memory", "mem_mb"))
+    record_property("faults", 1)
+    assert "Traceback" not in printed
+    assert not (runner.results / SIMULATED).exists()
+    runner(configs=configs)
+    assert differences(run.results, runner.results) == []

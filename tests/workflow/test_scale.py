@@ -1,0 +1,76 @@
+"""Large runs: their graph is soon built and has few jobs, and scheduling is little of the work."""
+
+import re
+import resource
+import shutil
+import time
+
+import pytest
+
+from configs import ROOT
+from runs import Runner
+
+pytestmark = pytest.mark.workflow
+
+SURVEY = ["survey", "euclid_dr1"]
+STUB = ["--executor", "stub", "--jobs", "1000", "--cores", "1000000"]
+# Snakemake starts twice in a job, to take its step and to run it
+STARTS = 2
+
+
+def jobs(printed: str) -> dict[str, int]:
+    """Return the table of jobs that a run prints at its start."""
+    return {name: int(n) for name, n in re.findall(r"^(\w+) +(\d+)$", printed, re.MULTILINE)}
+
+
+def core_hours(printed: str) -> float:
+    return float(re.search(r"about ([\d.e+]+) core-hours", printed)[1])
+
+
+def cpu_s() -> float:
+    """CPU time of all commands that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def test_survey_graph(tmp_path):
+    started = time.monotonic()
+    printed = Runner(tmp_path, "survey")("-n", "--quiet", "rules", configs=SURVEY)
+    assert time.monotonic() - started < 60
+    found = jobs(printed)
+    assert found["simulate_maps"] > 10
+    assert found["simulate_costly_maps"] > 50
+    assert found["total"] <= 500
+    assert re.search(r"and \d+ GB in 'results', where [\d.]+ GB are free", printed)
+
+
+@pytest.mark.slow
+def test_scheduling_is_little_of_a_campaign(tmp_path):
+    """Run the graph of 10^5 sims; only its jobs are stubs, Snakemake's scheduler is the real one.
+
+    Every job holds its threads while Snakemake starts in it.
+    """
+    runner = Runner(tmp_path, "campaign")
+    stub = runner.folder / "snakemake_executor_plugin_stub.py"
+    shutil.copy(ROOT / "tests/stub_executor.py", stub)
+    configs = [*SURVEY, runner.overlay({"simulate": {"sims": {"bulk": 100_000}}})]
+    before = cpu_s()
+    printed = runner(*STUB, configs=configs)
+    scheduling = cpu_s() - before
+    found = jobs(printed)
+    assert found["simulate_maps"] > 100
+    before = cpu_s()
+    runner("-n", "--quiet", "all", "results/draw_parameters/parameters.csv", configs=configs)
+    start = cpu_s() - before
+    threads = {"simulate_maps": 4, "simulate_costly_maps": 4} | dict.fromkeys(
+        ["pretrain_compressor", "finetune_compressor", "sample_posterior"], 8
+    )
+    held = sum(
+        n * threads.get(rule, 1) for rule, n in found.items() if rule not in ("all", "total")
+    )
+    overhead = scheduling + STARTS * start * held
+    share = overhead / (3600 * core_hours(printed))
+    print(
+        f"{found['total']} jobs, {scheduling:.0f} s of scheduling, {start:.1f} s a start: {share}"
+    )
+    assert share < 0.05
