@@ -13,6 +13,8 @@ from mflens.errors import MflensError
 
 QUIET = {"pysco", "healpy"}
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+# numba's threads would spin between loops, on cores that ducc0's, scipy's or other jobs could use
+WAIT_POLICY = {"OMP_WAIT_POLICY": "PASSIVE"}
 
 
 def start_job(snakemake: Any) -> None:
@@ -65,6 +67,7 @@ def use_threads(threads: int) -> None:
     """Bind OpenMP, numba and torch to `threads` threads; call before they are imported."""
     for variable in THREAD_VARIABLES:
         os.environ[variable] = str(threads)
+    os.environ.update(WAIT_POLICY)
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(threads)
     if "numba" in sys.modules:
