@@ -1,14 +1,13 @@
 """What Snakemake itself costs: a schedule whose shares are known."""
 
-import logging
-import os
-from types import SimpleNamespace
+import subprocess
+import sys
 
 import pandas as pd
 import pytest
 
 from mflens.cost import summarise_overhead
-from mflens.job import read_start, start_job
+from mflens.job import read_start
 
 # two cores; the last job waits for both others
 SCHEDULE = pd.DataFrame(
@@ -34,16 +33,21 @@ def test_jobs_of_an_earlier_run_do_not_count():
     pd.testing.assert_frame_equal(found, summarise_overhead(SCHEDULE))
 
 
-def test_a_job_logs_what_its_start_took(tmp_path, monkeypatch):
-    monkeypatch.setattr("sys.excepthook", None)
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
-        monkeypatch.setenv(name, os.environ.get(name, "1"))
+JOB = """
+import os, sys
+from types import SimpleNamespace
+from mflens.job import start_job
+start_job(SimpleNamespace(log=sys.argv[1:], rule="some_rule", threads=3, wildcards={}))
+print(os.environ["OMP_WAIT_POLICY"], os.environ["OMP_NUM_THREADS"])
+"""
+
+
+def test_a_job_logs_what_its_start_took(tmp_path):
     log = tmp_path / "logs" / "job.log"
-    job = SimpleNamespace(log=[str(log)], rule="some_rule", threads=1, wildcards={"chunk": "3"})
-    before = logging.getLogger().handlers[:]
-    start_job(job)
-    logging.getLogger().handlers[:] = before
+    command = [sys.executable, "-c", JOB, str(log)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["PASSIVE", "3"]
     threads, seconds = read_start(log)
-    assert threads == 1 and 0.1 < seconds < 1000
+    assert threads == 3 and 0 < seconds < 60
     log.write_text("[some_rule] nothing of the kind\n")
     assert read_start(log) == (1, 0.0)

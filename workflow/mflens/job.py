@@ -18,6 +18,8 @@ QUIET = {"pysco", "healpy"}
 PR_SET_PDEATHSIG = 1  # Linux: the signal that a process gets when its parent dies
 RUN = "MFLENS_RUN"  # variable with the process id of the run
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+# numba's threads would spin between loops, on cores that ducc0's, scipy's or other jobs could use
+WAIT_POLICY = {"OMP_WAIT_POLICY": "PASSIVE"}
 
 
 def start_job(snakemake: Any) -> None:
@@ -85,6 +87,7 @@ def use_threads(threads: int) -> None:
     """Bind OpenMP, numba and torch to `threads` threads; call before they are imported."""
     for variable in THREAD_VARIABLES:
         os.environ[variable] = str(threads)
+    os.environ.update(WAIT_POLICY)
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(threads)
     if "numba" in sys.modules:

@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import Any
 
 from mflens.errors import DataError
-from mflens.job import THREAD_VARIABLES
+from mflens.job import THREAD_VARIABLES, WAIT_POLICY
 
 
 def run(
@@ -39,6 +39,7 @@ def run(
         What each process measured, with `peak_rss_gib`, its largest memory.
     """
     variables = dict.fromkeys([*THREAD_VARIABLES, "NUMBA_NUM_THREADS"], str(threads))
+    variables |= WAIT_POLICY
     command = [sys.executable, "-m", "mflens.benchmarks.alone"]
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     children: list[Any] = [
