@@ -14,7 +14,7 @@ rule pretrain_compressor:
         network=config["compress"]["network"],
         flow=config["infer"]["flow"],
         pretraining=config["compress"]["pretraining"],
-        device=config["infer"]["device"],
+        **{key: config["infer"][key] for key in ["device", "checkpoint_minutes"]},
         seed=config["seed"],
     conda:
         "../../envs/mflens.yaml"

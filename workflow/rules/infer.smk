@@ -1,3 +1,6 @@
+TRAINING_KEYS = ["training", "correction", "n_folds", "device", "checkpoint_minutes"]
+
+
 rule finetune_compressor:
     message:
         "Fit method {wildcards.method} with {wildcards.n_high} high-fidelity sims."
@@ -12,10 +15,7 @@ rule finetune_compressor:
         code("finetune_compressor"),
         parameters=PLAN.inferred,
         ladder=LADDER,
-        training=config["infer"]["training"],
-        correction=config["infer"]["correction"],
-        n_folds=config["infer"]["n_folds"],
-        device=config["infer"]["device"],
+        **{key: config["infer"][key] for key in TRAINING_KEYS},
         seed=config["seed"],
     conda:
         "../../envs/mflens.yaml"
