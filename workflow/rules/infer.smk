@@ -13,9 +13,9 @@ rule finetune_compressor:
         history=f"{RESULTS}/finetune_compressor/{{method}}/{{n_high}}.csv",
     params:
         code("finetune_compressor"),
+        **{key: config["infer"][key] for key in TRAINING_KEYS},
         parameters=PLAN.inferred,
         ladder=LADDER,
-        **{key: config["infer"][key] for key in TRAINING_KEYS},
         seed=config["seed"],
     conda:
         "../../envs/mflens.yaml"
