@@ -8,6 +8,7 @@ import pandas as pd
 import torch
 
 from mflens.errors import ConfigError, DataError
+from mflens.infer.checkpoint import Checkpoint
 from mflens.infer.folds import count_together
 from mflens.infer.losses import Pairs
 from mflens.infer.methods import METHODS, Data, Settings, fit_method
@@ -75,6 +76,7 @@ def main(
     correction: dict[str, Any],
     n_folds: int,
     device: str,
+    checkpoint_minutes: float,
     seed: int,
     method: str,
     n_high: str,
@@ -98,9 +100,13 @@ def main(
     y, y_val = (torch.as_tensor(prior.to_normal(split["theta"])) for split in cheap)
     data = Data(ladder, x, y, x_val, y_val, [pairs for pairs, _ in levels], levels[-1][1])
     start = Posterior.from_state(*load_model(pretrained)).members[0]
+    sims = [x, y, x_val, y_val, *(t for p in data.pairs for t in (p.low, p.high, p.y))]
+    chosen = (method, n_high, ladder, training, correction, n_folds, device, seed)
+    inputs = (*sims, *start.state_dict().values(), chosen)
+    checkpoint = Checkpoint(model, checkpoint_minutes, inputs)
     settings = Settings(
-        Training(**training),
-        Training(**{**training, **correction}),
+        Training(**training, checkpoint=checkpoint),
+        Training(**{**training, **correction}, checkpoint=checkpoint),
         n_folds,
         resolve_device(device),
         seed,
@@ -108,6 +114,7 @@ def main(
     posterior, rows = fit_method(method, data, start, settings)
     save_model(model, *posterior.to_state())
     write_table(history, pd.DataFrame(rows, columns=HISTORY_COLUMNS))
+    checkpoint.remove()
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from typing import Any
 import pandas as pd
 import torch
 
+from mflens.infer.checkpoint import Checkpoint
 from mflens.infer.methods import pretrain
 from mflens.infer.posterior import CompressorFlow, Posterior
 from mflens.infer.training import Training, resolve_device, seeded
@@ -24,6 +25,7 @@ def main(
     flow: dict[str, Any],
     pretraining: dict[str, Any],
     device: str,
+    checkpoint_minutes: float,
     seed: int,
 ) -> None:
     """Write the trained network and its history."""
@@ -41,22 +43,28 @@ def main(
             },
             flow={"n_parameters": len(prior.names), **flow},
         )
+    maps, y, maps_val, y_val = (
+        tensor
+        for split in (bulk, validation)
+        for tensor in (
+            torch.as_tensor(split["maps"]),
+            torch.as_tensor(prior.to_normal(split["theta"]), dtype=torch.float32),
+        )
+    )
+    inputs = (maps, y, maps_val, y_val, *trained.state_dict().values(), pretraining, device, seed)
+    checkpoint = Checkpoint(model, checkpoint_minutes, inputs)
     rows = pretrain(
         trained,
-        *(
-            (
-                torch.as_tensor(split["maps"]),
-                torch.as_tensor(prior.to_normal(split["theta"]), dtype=torch.float32),
-            )
-            for split in (bulk, validation)
-        ),
+        (maps, y),
+        (maps_val, y_val),
         tier=ladder[0],
-        training=Training(**pretraining),
+        training=Training(**pretraining, checkpoint=checkpoint),
         device=resolve_device(device),
         seed=seed,
     )
     save_model(model, *Posterior([trained], "maps").to_state())
     write_table(history, pd.DataFrame(rows))
+    checkpoint.remove()
 
 
 if __name__ == "__main__":

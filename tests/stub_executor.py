@@ -9,12 +9,17 @@ from snakemake_interface_executor_plugins.executors.remote import RemoteExecutor
 from snakemake_interface_executor_plugins.jobs import JobExecutorInterface
 from snakemake_interface_executor_plugins.settings import CommonSettings
 
-common_settings = CommonSettings(non_local_exec=True, implies_no_shared_fs=False)
+common_settings = CommonSettings(
+    non_local_exec=True, implies_no_shared_fs=False, job_deploy_sources=False
+)
 SECONDS_PER_MINUTE_ASKED_FOR = 0.005
 
 
 class Executor(RemoteExecutor):
     """Waits a moment for every job."""
+
+    def __post_init__(self) -> None:
+        self.next_seconds_between_status_checks = 1
 
     def run_job(self, job: JobExecutorInterface) -> None:
         seconds = SECONDS_PER_MINUTE_ASKED_FOR * job.resources.runtime

@@ -81,6 +81,7 @@ def run(tmp_path_factory):
         flow={"transforms": 2, "hidden_features": 8, "bins": 4},
         pretraining=TRAINING,
         device="cpu",
+        checkpoint_minutes=0,
         seed=1,
     )
     return folder, files
@@ -111,6 +112,7 @@ def finetune(run, method, n_high="12", **changes):
         "correction": {"max_epochs": 1, "learning_rate": 3e-4, "patience": 1},
         "n_folds": 2,
         "device": "cpu",
+        "checkpoint_minutes": 0,
         "seed": 1,
     }
     script("finetune_compressor")(**{**arguments, **changes})

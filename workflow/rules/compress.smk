@@ -9,12 +9,12 @@ rule pretrain_compressor:
         history=f"{RESULTS}/pretrain_compressor/history.csv",
     params:
         code("pretrain_compressor"),
+        **{key: config["infer"][key] for key in ["device", "checkpoint_minutes"]},
         parameters=PLAN.inferred,
         ladder=LADDER,
         network=config["compress"]["network"],
         flow=config["infer"]["flow"],
         pretraining=config["compress"]["pretraining"],
-        device=config["infer"]["device"],
         seed=config["seed"],
     conda:
         "../../envs/mflens.yaml"

@@ -1,3 +1,6 @@
+TRAINING_KEYS = ["training", "correction", "n_folds", "device", "checkpoint_minutes"]
+
+
 rule finetune_compressor:
     message:
         "Fit method {wildcards.method} with {wildcards.n_high} high-fidelity sims."
@@ -10,12 +13,9 @@ rule finetune_compressor:
         history=f"{RESULTS}/finetune_compressor/{{method}}/{{n_high}}.csv",
     params:
         code("finetune_compressor"),
+        **{key: config["infer"][key] for key in TRAINING_KEYS},
         parameters=PLAN.inferred,
         ladder=LADDER,
-        training=config["infer"]["training"],
-        correction=config["infer"]["correction"],
-        n_folds=config["infer"]["n_folds"],
-        device=config["infer"]["device"],
         seed=config["seed"],
     conda:
         "../../envs/mflens.yaml"

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from mflens.errors import TrainingError
+from mflens.infer.checkpoint import Checkpoint, Progress
 
 LOG_INTERVAL_S = 5.0
 ENOUGH_REPLICAS = 0.95  # that have run out of patience: the last ones would cost as much as all
@@ -36,6 +37,8 @@ class Training:
         Largest norm of a gradient.
     betas
         Decay rates of Adam's moments.
+    checkpoint
+        Where training is saved on its way, None for nowhere.
     """
 
     max_epochs: int
@@ -44,6 +47,7 @@ class Training:
     patience: int
     clip_norm: float
     betas: tuple[float, float] = (0.9, 0.999)
+    checkpoint: Checkpoint | None = None
 
 
 class Objective(Protocol):
@@ -98,36 +102,60 @@ def fit(
     TrainingError
         If a loss is not finite.
     """
-    optimizer = new_optimizer(module, training)
-    best = evaluate(module, validate, name, 0)
-    best_epoch = torch.zeros_like(best)
-    # a reference to the state would follow the weights on their way
-    best_state = copy.deepcopy(module.state_dict())
-    history = [{"epoch": 0, "train": math.nan, "validation": float(best.mean())}]
-    started = reported = time.monotonic()
-    for epoch in range(1, training.max_epochs + 1):
-        train = run_epoch(module, objective, optimizer, training, generator, name, epoch)
+    progress = Progress(module, new_optimizer(module, training), generator)
+    checkpoint = training.checkpoint
+    if checkpoint is None or not checkpoint.resume(progress):
+        begin(progress, evaluate(module, validate, name, 0))
+    first, started, reported = progress.epoch, time.monotonic(), time.monotonic()
+    while not has_ended(progress, training):
+        epoch = progress.epoch + 1
+        train = run_epoch(module, objective, progress.optimizer, training, generator, name, epoch)
         validation = evaluate(module, validate, name, epoch)
-        history.append({"epoch": epoch, "train": train, "validation": float(validation.mean())})
-        better = (validation < best) & (epoch - best_epoch <= training.patience)
-        best = torch.where(better, validation, best)
-        best_epoch = torch.where(better, float(epoch), best_epoch)
-        keep_state(best_state, module, better)
-        finished = (epoch - best_epoch >= training.patience).double().mean()
-        stop = bool(finished >= ENOUGH_REPLICAS) or epoch == training.max_epochs
-        if stop or time.monotonic() - reported > LOG_INTERVAL_S:
+        advance(progress, train, validation, training.patience)
+        if has_ended(progress, training) or time.monotonic() - reported > LOG_INTERVAL_S:
             reported = time.monotonic()
-            left = (reported - started) / epoch * (training.max_epochs - epoch)
+            left = (reported - started) / (epoch - first) * (training.max_epochs - epoch)
             logging.info(
                 "%s: epoch %d, train %.3f, validation %.3f, best %.3f at %.0f, %s",
-                *(name, epoch, train, validation.mean(), best.mean(), best_epoch.mean()),
-                "done" if stop else f"at most {left:.0f} s left",
+                *(name, epoch, train, validation.mean()),
+                *(progress.best.mean(), progress.best_epoch.mean()),
+                "done" if has_ended(progress, training) else f"at most {left:.0f} s left",
             )
-        if stop:
-            break
-    module.load_state_dict(best_state)
+        if checkpoint is not None:
+            checkpoint.save(progress)
+    module.load_state_dict(progress.best_state)
     module.eval()
-    return history
+    if checkpoint is not None:
+        checkpoint.finish(progress)
+    return progress.history
+
+
+def begin(progress: Progress, validation: Tensor) -> None:
+    """Take note of the validation loss before training."""
+    progress.best, progress.best_epoch = validation, torch.zeros_like(validation)
+    # a reference to the state would follow the weights on their way
+    progress.best_state = copy.deepcopy(progress.module.state_dict())
+    row = {"epoch": 0, "train": math.nan, "validation": float(validation.mean())}
+    progress.history.append(row)
+
+
+def advance(progress: Progress, train: float, validation: Tensor, patience: int) -> None:
+    """Take note of the losses of another epoch and of the weights, if they are better."""
+    progress.epoch += 1
+    epoch = progress.epoch
+    row = {"epoch": epoch, "train": train, "validation": float(validation.mean())}
+    progress.history.append(row)
+    best, best_epoch = (old.to(validation.device) for old in (progress.best, progress.best_epoch))
+    better = (validation < best) & (epoch - best_epoch <= patience)
+    progress.best = torch.where(better, validation, best)
+    progress.best_epoch = torch.where(better, float(epoch), best_epoch)
+    keep_state(progress.best_state, progress.module, better)
+
+
+def has_ended(progress: Progress, training: Training) -> bool:
+    """Say whether nearly all replicas have run out of patience, or all of epochs."""
+    waited = (progress.epoch - progress.best_epoch >= training.patience).double().mean()
+    return bool(waited >= ENOUGH_REPLICAS) or progress.epoch >= training.max_epochs
 
 
 def fit_without_validation(
