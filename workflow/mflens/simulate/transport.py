@@ -7,9 +7,9 @@ flow v of its own large scales while the growth factor D rises from 0,
     dz/dD = -1/2 (v . grad z + div(v z)),   v = -grad laplace^-1 delta_L[z].
 
 The right-hand side is antisymmetric in z, so it keeps sum z^2, and free of divergence in the space
-of the modes (Liouville; as the velocity of a mode never holds that mode), so the Gaussian measure
-is invariant: moved white noise is white noise, and all that theory says of the linear density
-stays true at each time.
+of the modes (Liouville: no mode but the mean, which stays zero, is carried into itself), so the
+Gaussian measure is invariant: moved white noise is white noise, and all that theory says of the
+linear density stays true at each time.
 """
 
 from collections.abc import Iterator
@@ -85,6 +85,8 @@ def advance(field: np.ndarray, flow: np.ndarray) -> np.ndarray:
     result, term = field.copy(), field
     for order in range(1, 5):
         term = _antisymmetric(term, flow, STENCIL / np.float32(order))
+        # the mean is no mode: it would take the large scales' power
+        term -= term.mean()
         result += term
     return result
 
