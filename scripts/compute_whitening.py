@@ -10,6 +10,7 @@ from mflens.prior import Prior
 from mflens.simulate import harmonics, particles  # noqa: F401  (compiles PySCo once, not per job)
 from mflens.simulate.lightcone import LightCone, Mesh
 from mflens.simulate.matching import (
+    linear_colour,
     linear_covariance,
     linear_density,
     matched_harmonics,
@@ -44,13 +45,14 @@ def main(
         arrays["kernels"], arrays["k"], cosmology.shell_growth, linear, shape, box
     )
     lightcone = LightCone(shape, box, ell_max)
+    colour = linear_colour(box, cosmology.k, cosmology.linear)
     unity = np.ones((shape.n_shells, ell_max + 1))
     spectra = []
     for child in np.random.SeedSequence(seed).spawn(n_calibration):
         base = BaseMeasure(int(child.generate_state(1)[0]))
         density = linear_density(base, box, cosmology.k, cosmology.linear)
         white = matched_harmonics(
-            base, lightcone, density, cosmology.shell_growth, covariance, fill, unity
+            base, lightcone, density, colour, cosmology.shell_growth, covariance, fill, unity
         )
         spectra.append(harmonics.cross_spectrum(white, white, ell_max))
     variance = smooth_variance(np.stack(spectra), shape, box)

@@ -60,14 +60,18 @@ def main(
     missing = set(chosen["cosmology"]) - set(row)
     if missing:
         raise DataError(f"{spectra} lacks cosmology {min(missing)}; delete it and run again.")
-    files = chosen.get(f"file_{tier}", [""] * len(chosen))
     own = map(nuisances.complete, chosen[nuisances.names].to_numpy())
-    rows, run = chosen["cosmology"].map(row), runs(chosen, simulate["mocks_per_run"])
+    columns = (
+        chosen["cosmology"].map(row),
+        own,
+        chosen.get(f"file_{tier}", [""] * len(chosen)),
+        runs(chosen, simulate["mocks_per_run"]),
+    )
     sims = [
         Sim(s.sim, s.seed, lambda i=i: cosmology(i), matching(i), *rest)
-        for s, i, *rest in zip(chosen.itertuples(), rows, own, files, run, strict=True)
+        for s, i, *rest in zip(chosen.itertuples(), *columns, strict=True)
     ]
-    made = make_tier(tier, simulate["tiers"].get(tier, {}), sky)
+    made = make_tier(tier, simulate["tiers"][tier], sky)
     arrays = simulate_chunk(sims, made, survey, sky, n_convergence)
     arrays |= {name: chosen[name].to_numpy(dtype=np.int64) for name in ("sim", "seed", "cosmology")}
     names = Prior(inferred).names
@@ -80,7 +84,7 @@ def main(
         "polarisation": "COSMO", "parameters": names, "threads": threads,
         "footprint": json.dumps(simulate["survey"]["mask"]), "noise_sd": survey.noise_sd,
         "paired": are_paired(chosen),
-        "tier_options": json.dumps(simulate["tiers"].get(tier, {}), sort_keys=True),
+        "tier_options": json.dumps(simulate["tiers"][tier], sort_keys=True),
         "n_regularised": getattr(made, "n_regularised", 0),
         "power": about["power"], "emulator_error_percent": about["emulator_error_percent"],
     }  # fmt: skip

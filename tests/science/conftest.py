@@ -9,6 +9,7 @@ from mflens.simulate import harmonics, lensing
 from mflens.simulate.chunk import Matching, Sim, make_draw
 from mflens.simulate.lightcone import LightCone, Mesh
 from mflens.simulate.matching import (
+    linear_colour,
     linear_covariance,
     linear_density,
     matched_harmonics,
@@ -58,6 +59,7 @@ def world():
         survey=survey, covariance=covariance, fill=fill, windows=windows,
         response=survey.source_planes(windows, cosmology.background, parameters).response,
         lightcone=LightCone(shells, mesh, ELL_MAX),
+        colour=linear_colour(mesh, cosmology.k, cosmology.linear),
         tiers={name: make_tier(name, options, sky) for name, options in OPTIONS.items()},
     )  # fmt: skip
 
@@ -70,8 +72,8 @@ def variance(world):
         base = BaseMeasure(seed)
         density = linear_density(base, world.mesh, world.cosmology.k, world.cosmology.linear)
         white = matched_harmonics(
-            base, world.lightcone, density, world.cosmology.shell_growth, world.covariance,
-            world.fill, np.ones((world.shells.n_shells, ELL_MAX + 1)),
+            base, world.lightcone, density, world.colour, world.cosmology.shell_growth,
+            world.covariance, world.fill, np.ones((world.shells.n_shells, ELL_MAX + 1)),
         )  # fmt: skip
         spectra.append(harmonics.cross_spectrum(white, white, ELL_MAX))
     return smooth_variance(np.stack(spectra), world.shells, world.mesh)

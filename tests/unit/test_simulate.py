@@ -12,6 +12,7 @@ from mflens.simulate.lightcone import LightCone, Mesh, Observer, place_observer
 from mflens.simulate.matching import whiten
 from mflens.simulate.randomness import BaseMeasure
 from mflens.simulate.tiers import make_tier, tier_class
+from mflens.simulate.transport import advance, transport
 from mflens.theory.kernels import Shells
 from mflens.theory.spectra import mesh_wavenumbers
 
@@ -185,6 +186,33 @@ def test_turning_an_observer_keeps_the_spectrum():
     spectra = [harmonics.cross_spectrum(alm, alm, 12) for alm in (one, two)]
     np.testing.assert_allclose(*spectra, rtol=1e-2)
     assert np.abs(one - two).max() > 0.1 * np.abs(one).max()
+
+
+def test_transport_keeps_the_sum_of_squares_and_moves_with_the_flow():
+    mesh, n = Mesh(32, 500.0, 32), 32
+    density = np.fft.rfftn(BaseMeasure(2).white_noise(n))
+    density[0, 0, 0] = 0
+    faint = np.full(density.shape, 1e-6)
+    still = list(transport(faint * density, faint, np.array([0.3, 1.0]), mesh))
+    assert [shells.tolist() for shells, _ in still] == [[0], [1]]
+    np.testing.assert_allclose(1e6 * still[1][1], density, atol=1e-3 * density.std())
+    k = mesh_wavenumbers(n, 500.0)
+    colour = np.where(k > 0, 0.4 / np.maximum(k, 1e-3) ** 0.5, 0).astype(np.float32)
+    ((_, moved),) = transport(density * colour, colour, np.array([1.0]), mesh)
+    white = np.fft.irfftn(np.divide(moved, colour, out=np.zeros_like(moved), where=colour > 0))
+    # 32768 - 1 modes of unit variance, of which none leaves the mesh
+    assert white.var() == pytest.approx(np.fft.irfftn(density).var(), rel=2e-3)
+    assert np.abs(moved - density * colour).max() > 0.1 * np.abs(moved).max()
+
+
+def test_a_uniform_flow_shifts_the_field():
+    n = 32
+    x = 2 * np.pi * 3 * np.arange(n) / n
+    field = np.broadcast_to(np.sin(x)[:, None, None], (n, n, n)).astype(np.float32)
+    flow = np.zeros((3, n, n, n), dtype=np.float32)
+    flow[0] = 0.4
+    shifted = np.broadcast_to(np.sin(x - 2 * np.pi * 3 * 0.4 / n)[:, None, None], (n, n, n))
+    np.testing.assert_allclose(advance(field, flow), shifted, atol=1e-4)
 
 
 def test_unknown_tiers_and_options_are_refused():

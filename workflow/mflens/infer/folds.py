@@ -71,5 +71,5 @@ def count_together(cosmology: Sequence[int]) -> int:
     """Return how many neighbouring sims share each cosmology; 1 where they do not lie in blocks."""
     _, counts = torch.unique_consecutive(torch.as_tensor(cosmology), return_counts=True)
     n_different = len(torch.unique(torch.as_tensor(cosmology)))
-    in_blocks = len(counts) == n_different > 0 and bool((counts == counts[0]).all())
+    in_blocks = len(counts) == n_different and len(torch.unique(counts)) == 1
     return int(counts[0]) if in_blocks else 1

@@ -13,7 +13,7 @@ import numpy as np
 from mflens.errors import DataError
 from mflens.simulate import harmonics, lensing
 from mflens.simulate.lightcone import FIRST_OBSERVER, LightCone, place_observer
-from mflens.simulate.matching import linear_density, matched_harmonics
+from mflens.simulate.matching import linear_colour, linear_density, matched_harmonics
 from mflens.simulate.randomness import BaseMeasure
 from mflens.simulate.shells_on_disk import convergence_of
 from mflens.simulate.survey import Survey
@@ -119,6 +119,7 @@ def make_draw(
             base,
             lightcone,
             draw.linear_density,
+            linear_colour(sky.mesh, cosmology.k, cosmology.linear),
             cosmology.shell_growth,
             sim.matching.covariance,
             sim.matching.fill,

@@ -1,8 +1,8 @@
 """Seed matching: unit harmonic coefficients for GLASS that carry the phases of a mesh.
 
-The linear density that the N-body run evolves is projected onto the shells and whitened across
-shells at each l with the covariance it has by theory; the result is white by construction and
-replaces the normals that GLASS would draw.
+The linear density that the N-body run evolves, carried along by its own flow, is projected onto the
+shells and whitened across shells at each l with the covariance it has by theory; the result is
+white by construction and replaces the normals that GLASS would draw.
 """
 
 import numba
@@ -13,6 +13,7 @@ from scipy.linalg import solve_triangular
 from mflens.simulate.harmonics import degrees
 from mflens.simulate.lightcone import FIRST_OBSERVER, LightCone, Mesh, Observer
 from mflens.simulate.randomness import BaseMeasure
+from mflens.simulate.transport import transport
 from mflens.theory.kernels import Shells
 from mflens.theory.spectra import (
     ShellGrowth,
@@ -43,15 +44,20 @@ def linear_density(base: BaseMeasure, mesh: Mesh, k: np.ndarray, power: np.ndarr
     array
         numpy's rfftn convention, shape (n, n, n // 2 + 1), complex64.
     """
+    noise = scipy.fft.rfftn(base.white_noise(mesh.n_mesh), workers=numba.get_num_threads())
+    return noise * linear_colour(mesh, k, power)
+
+
+def linear_colour(mesh: Mesh, k: np.ndarray, power: np.ndarray) -> np.ndarray:
+    """Return what makes the linear density of white noise, shape (n, n, n // 2 + 1), float32."""
     n = mesh.n_mesh
-    noise = scipy.fft.rfftn(base.white_noise(n), workers=numba.get_num_threads())
     # |k|^2 takes few values on a mesh: integers in units of the box's fundamental mode
     axis = np.fft.fftfreq(n, 1 / n).astype(int) ** 2
     square = axis[:, None, None] + axis[None, :, None] + axis[None, None, : n // 2 + 1]
     modes = 2 * np.pi / mesh.box_mpc_h * np.sqrt(np.arange(1, square.max() + 1))
     cell = (mesh.box_mpc_h / n) ** 3
     colour = np.sqrt(interpolate_log(k, power, modes) / cell).astype(np.float32)
-    return noise * np.concatenate([np.zeros(1, dtype=np.float32), colour])[square]
+    return np.concatenate([np.zeros(1, dtype=np.float32), colour])[square]
 
 
 def linear_covariance(
@@ -135,13 +141,14 @@ def matched_harmonics(
     base: BaseMeasure,
     lightcone: LightCone,
     density: np.ndarray,
+    colour: np.ndarray,
     growth: ShellGrowth,
     covariance: np.ndarray,
     fill: np.ndarray,
     variance: np.ndarray,
     observer: Observer = FIRST_OBSERVER,
 ) -> np.ndarray:
-    """Return white coefficients, shape (n_shells, n_alm), with the phases of the linear mesh.
+    """Return white coefficients, shape (n_shells, n_alm), with the phases of the moved mesh.
 
     Parameters
     ----------
@@ -151,6 +158,8 @@ def matched_harmonics(
         The projection.
     density
         Fourier mesh of the linear density today (`linear_density`).
+    colour
+        Output of `linear_colour`.
     growth
         Growth in the shells.
     covariance, fill
@@ -160,10 +169,13 @@ def matched_harmonics(
     observer
         Whose light cone it is.
     """
-    projected = lightcone.project(density, growth.slope, assignment=0, observer=observer)
-    projected *= growth.mean[:, None]
     shells, ell_max = lightcone.shells, lightcone.ell_max
     ell = degrees(ell_max)
+    projected = np.empty((shells.n_shells, ell.size), dtype=complex)
+    for some, moved in transport(density, colour, growth.mean, lightcone.mesh):
+        for i in some:
+            alm = lightcone.project(moved, growth.slope, 0, int(i), observer)
+            projected[i] = growth.mean[i] * alm
     fresh = base.harmonics("fill", shells.n_shells, ell_max)
     white = whiten(projected + np.sqrt(fill.T)[:, ell] * fresh, covariance)
     white /= np.sqrt(variance)[:, ell]
