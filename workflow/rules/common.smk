@@ -4,7 +4,7 @@ from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 
 from mflens.check import check_config
-from mflens.dependencies import fingerprint
+from mflens.dependencies import digest, fingerprint
 from mflens.errors import MflensError
 from mflens.needs import Needs, chunk_sizes
 from mflens.plan import Plan
@@ -52,6 +52,8 @@ onstart:
 
 
 def code(rule_name):
-    """Fingerprint of a rule's script and the package modules behind it."""
-    classes = USER_CLASSES if rule_name == "simulate_maps" else []
-    return fingerprint(f"{workflow.basedir}/scripts/{rule_name}.py", classes)
+    """Fingerprint of a rule's script, the modules behind it and, of maps, the user's files."""
+    script = f"{workflow.basedir}/scripts/{rule_name}.py"
+    if rule_name != "simulate_maps":
+        return fingerprint(script)
+    return fingerprint(script, USER_CLASSES) + digest(PLAN.survey_files)
