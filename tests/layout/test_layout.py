@@ -281,3 +281,35 @@ def test_conda_environment_has_the_versions_of_the_constraints():
     wanted = {re.split(r"[<>=]", line)[0].replace(".", "-") for line in project["dependencies"]}
     assert set(listed) == wanted
     assert {name: pins[name] for name in listed} == listed
+
+
+def test_container_has_the_same_environment():
+    """The definition names files that exist and installs the package under the constraints."""
+    text = (ROOT / "envs/mflens.def").read_text()
+    sections = dict(re.findall(r"^%(\w+)\n((?:    .*\n?)*)", text, re.MULTILINE))
+    assert list(sections) == ["files", "post", "environment"]
+    copied = dict(line.split() for line in sections["files"].splitlines())
+    assert all((ROOT / source).exists() for source in copied)
+    assert all(target == f"/opt/mflens/{source}" for source, target in copied.items())
+    (install,) = re.findall(r"pip install .*", sections["post"])
+    assert install.endswith("-c envs/constraints.txt .")
+    environment = yaml.safe_load((ROOT / "envs/mflens.yaml").read_text())["dependencies"]
+    (python,) = (entry.split("=")[1] for entry in environment if str(entry).startswith("python="))
+    assert re.search(rf"^Bootstrap: docker\nFrom: python:{re.escape(python)}-", text, re.MULTILINE)
+    assert "envs/mflens.sif" in (ROOT / "workflow/rules/theory.smk").read_text()
+
+
+def test_profiles_agree():
+    """What a run re-runs and keeps does not depend on where it runs."""
+    default, slurm = (
+        yaml.safe_load((ROOT / f"workflow/profiles/{name}/profile.yaml").read_text())
+        for name in ("default", "slurm")
+    )
+    assert {key: slurm[key] for key in default} == default
+    named = {*slurm["slurm-array-jobs"].split(","), *slurm["groups"]}
+    known = {*RULES, "simulate_costly_maps"}
+    assert named - known == set()
+    chunked = {
+        rule for rule in RULES if "chunk" in RULES[rule].split("output:")[1].split("params:")[0]
+    }
+    assert chunked <= set(slurm["slurm-array-jobs"].split(","))

@@ -1,3 +1,7 @@
+# what --software-deployment-method apptainer runs in; built from envs/mflens.def
+container: f"{workflow.basedir}/envs/mflens.sif"
+
+
 rule draw_parameters:
     message:
         "Draw parameters and seeds of all sims from a Sobol design over the prior."
