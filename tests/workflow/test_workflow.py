@@ -246,6 +246,18 @@ class TestSmokeRun:
         assert untouched & set(found) == set()
 
 
+def test_odd_names_are_names(folder):
+    """No shell sees the folder of results, whatever it is called."""
+    runner = Runner(folder, "odd")
+    name = "r é '\"$(touch hacked); `touch hacked` & |x"
+    overlay = runner.overlay({"results_dir": name})
+    runner("--until", "draw_parameters", configs=["smoke", overlay])
+    assert "2 ok" in runner("verify", configs=["smoke", overlay])
+    assert (runner.folder / name / "draw_parameters/parameters.csv").is_file()
+    made = {path.name for path in runner.folder.iterdir()}
+    assert made == {name, ".snakemake", "overlay_0.yaml"}
+
+
 def wait_for(condition: Callable[[], object], process, seconds: float) -> None:
     """Wait until the condition holds while the process runs."""
     end = time.monotonic() + seconds
