@@ -231,3 +231,15 @@ class TestSmokeRun:
         assert {"pretrain_compressor", "finetune_compressor", "tabulate_methods"} <= set(found)
         untouched = {"draw_parameters", "compute_kernels", "simulate_maps", "measure_spectra"}
         assert untouched & set(found) == set()
+
+
+def test_odd_names_are_names(folder):
+    """No shell sees the folder of results, whatever it is called."""
+    runner = Runner(folder, "odd")
+    name = "r é '\"$(touch hacked); `touch hacked` & |x"
+    overlay = runner.overlay({"results_dir": name})
+    runner("--until", "draw_parameters", configs=["smoke", overlay])
+    assert "2 ok" in runner("verify", configs=["smoke", overlay])
+    assert (runner.folder / name / "draw_parameters/parameters.csv").is_file()
+    made = {path.name for path in runner.folder.iterdir()}
+    assert made == {name, ".snakemake", "overlay_0.yaml"}

@@ -95,8 +95,8 @@ def provenance() -> dict[str, Any]:
 
 
 def hash_of(content: Any) -> str:
-    """Return a hash of nested values; entries that are None count as not given."""
-    text = json.dumps(_without_none(content), sort_keys=True, default=str)
+    """Return a hash of nested values in their order; entries that are None count as not given."""
+    text = json.dumps(_without_none(content), default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -191,8 +191,8 @@ def _write_record(job: Job, path: Path, temporary: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     output = job.output_of(path).relative_to(job.results).as_posix()
     identity = {"sha256": sha256_of(temporary), "bytes": temporary.stat().st_size, "output": output}
-    record = {**identity, **job.record}
-    text = json.dumps({**record, "record_hash": hash_of(record)}, indent=1, sort_keys=True)
+    record = dict(sorted({**identity, **job.record}.items()))
+    text = json.dumps({**record, "record_hash": hash_of(record)}, indent=1)
     partial = target.with_name(f".{target.stem}.{uuid.uuid4().hex}.json")
     try:
         partial.write_text(f"{text}\n")

@@ -223,7 +223,9 @@ def ask_snakemake(config: Mapping[str, Any]) -> dict[str, str]:
     targets += ["benchmarks"] * (results / "measure_speed").is_dir()
     with TemporaryDirectory() as folder:
         written = Path(folder, RUN_CONFIG)
-        written.write_text(yaml.safe_dump(json.loads(json.dumps(config)), allow_unicode=True))
+        # in its order, which is that of the parameters in all products
+        plain = json.loads(json.dumps(config))
+        written.write_text(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True))
         command = [sys.executable, "-m", "snakemake", "--summary", *targets, "--nolock"]
         command += ["--snakefile", str(ROOT / "Snakefile"), "--configfile", str(written)]
         command += ["--workflow-profile", str(ROOT / "workflow/profiles/default")]
