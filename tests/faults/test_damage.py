@@ -20,7 +20,15 @@ from damage import copy_run, differences, empty, flip, products, sentence, trunc
 from mflens.errors import DataError
 from mflens.io import _digest, read_hdf5, write_hdf5
 from mflens.job import use_threads
-from mflens.provenance import current, damage, origin, read_record, record_path, start_record
+from mflens.provenance import (
+    checked,
+    current,
+    damage,
+    origin,
+    read_record,
+    record_path,
+    start_record,
+)
 
 pytestmark = [pytest.mark.workflow, pytest.mark.faults]
 
@@ -58,6 +66,7 @@ def call_of(name: str, job: Any) -> Callable[[], None]:
     known = inspect.signature(main).parameters
 
     def call() -> None:
+        checked.clear()  # files are looked at once in a process
         start_record(job)
         try:
             main(**{key: arguments[key] for key in arguments if key in known})

@@ -2,6 +2,8 @@
 
 import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -143,6 +145,77 @@ class TestSmokeRun:
         for path in [*smoke.results.rglob("*"), *smoke.repository.rglob("*")]:
             os.utime(path)
         assert NOTHING in smoke("-n")
+
+    def test_its_config_repeats_it(self, smoke):
+        written = smoke.results / "run.yaml"
+        before = written.read_text()
+        assert NOTHING in smoke("-n", configs=["results/run.yaml"])
+        other = Runner(smoke.repository.parent, "repeated")
+        other("results/draw_parameters/parameters.csv", configs=[str(written)])
+        assert (other.results / "run.yaml").read_text() == before
+        for name in ("draw_parameters/parameters.csv", "provenance/draw_parameters"):
+            ours, theirs = (
+                sorted(
+                    p.read_bytes()
+                    for p in [r.results / name, *(r.results / name).glob("*")]
+                    if p.is_file()
+                )
+                for r in (smoke, other)
+            )
+            assert ours == theirs
+
+    def test_verify_and_repair(self, smoke):
+        """Damage is told, removed and nothing else, and made anew with the same bytes."""
+        assert " ok" in smoke("verify")
+        damaged = {
+            "simulate_maps/lognormal/validation/0.h5": lambda b: b[:-99] + b"\0" + b[-98:],
+            "plot_sky/sky.png": lambda b: b[: len(b) // 2],
+            "tabulate_pairing/pairing.md": lambda b: b"",
+        }
+        kept = {name: (smoke.results / name).read_bytes() for name in damaged}
+        for name, change in damaged.items():
+            (smoke.results / name).write_bytes(change(kept[name]))
+        before = {p for p in smoke.results.rglob("*") if p.is_file()}
+        printed = smoke("verify", succeeds=False)
+        for name in damaged:
+            assert f"{name}: broken, is " in printed
+        assert "3 broken" in printed
+        assert "3 of" in printed
+        assert "Traceback" not in printed
+
+        repair = [sys.executable, "-m", "mflens.verify", "--repair"]
+        done = subprocess.run(
+            repair,
+            **{"cwd": smoke.folder, "env": smoke.environment},
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        gone = before - {p for p in smoke.results.rglob("*") if p.is_file()}
+        names = {p.relative_to(smoke.results).as_posix() for p in gone}
+        assert names == {*damaged, *(f"provenance/{name}.json" for name in damaged)}
+        assert set(damaged) <= set(re.findall(r"results/(\S+)", smoke("-n")))
+
+        smoke("repair")
+        for name, content in kept.items():
+            assert (smoke.results / name).read_bytes() == content
+        # what followed is kept but for the measured costs
+        again = {
+            "measure_spectra",
+            "pretrain_compressor",
+            "finetune_compressor",
+            "sample_posterior",
+        }
+        assert again & set(jobs(smoke("-n"))) == set()
+        smoke()
+        assert "broken" not in smoke("verify")
+
+    def test_another_config_is_told(self, smoke):
+        overlay = smoke.overlay({"report": {"triangle_sims": 1}})
+        printed = smoke("verify", configs=["smoke", overlay], succeeds=False)
+        told = re.findall(r"(\S+): stale, made with another config", printed)
+        assert set(told) == {f"plot_posteriors/posteriors.{kind}" for kind in ("pdf", "png")}
+        assert "triangle_sims: 2" in (smoke.results / "run.yaml").read_text()
 
     def test_edits_rerun_what_they_change(self, smoke):
         package = smoke.repository / "workflow/mflens"

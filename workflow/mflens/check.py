@@ -4,8 +4,10 @@ The Snakefile runs this, so nothing heavy is imported unless the config needs it
 """
 
 import math
+import os
 from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from mflens.errors import ConfigError
@@ -32,6 +34,9 @@ from mflens.theory.parameters import reach as _reach
 Config = Mapping[str, Any]
 
 WITHOUT_FEEDBACK = ("lognormal", "lpt", "particle_mesh")
+MOST_SIMS = 10_000_000  # of a split: the numbers behind belong to the next one
+MOST_JOBS = 100_000  # of a rule: a larger graph takes hours to build
+LONGEST_NAME = 200  # bytes; names of files may add some of the 255 there are
 BUILT_IN_TIERS = (*WITHOUT_FEEDBACK, "baryons", *DISK_TIERS)
 
 
@@ -52,6 +57,26 @@ def check_config(config: Config) -> None:
     for check in CHECKS:
         for problem in check(config):
             raise ConfigError(problem)
+
+
+def check_results(config: Config) -> Iterator[str]:
+    """Check that the folder of results is a plain path, as file patterns and shells need it."""
+    folder = config["results_dir"]
+    key, plain = f"results_dir: {folder!r}", os.path.normpath(folder)
+    if not folder.isprintable() or folder != folder.strip():
+        yield f"{key} has invisible characters or space at its ends; give a plain name."
+    elif set("{}") & set(folder):
+        yield f"{key} has braces, which Snakemake takes for wildcards; give a name without them."
+    elif folder.startswith("~"):
+        yield f"{key} starts with ~, which is not replaced here; write the path in full."
+    elif Path(folder).name in ("", ".."):
+        yield f"{key} is no folder of its own; name one below it."
+    elif plain != folder:
+        yield f"{key} is not the shortest way to write it; write {plain!r}."
+    elif max(len(os.fsencode(part)) for part in Path(folder).parts) > LONGEST_NAME:
+        yield f"{key} has a name of more than {LONGEST_NAME} bytes; give a shorter one."
+    elif os.path.exists(folder) and not os.path.isdir(folder):
+        yield f"{key} is a file; name a folder or remove the file."
 
 
 def check_prior(config: Config) -> Iterator[str]:
@@ -137,6 +162,11 @@ def check_sims(config: Config) -> Iterator[str]:
                     f"simulate.{key}.{split}: {value} is not a multiple of "
                     f"simulate.realisations_per_cosmology = {shared}; change one of them."
                 )
+    for split, n in simulate["sims"].items():
+        yield from _too_many(f"simulate.sims.{split}", n, simulate["chunk_size"][split])
+    emulator = config["theory"]["emulator"]
+    for name in ("n_training", "n_validation"):
+        yield from _too_many(f"theory.emulator.{name}", emulator[name], emulator["chunk_size"])
     kept, pairs = simulate["n_convergence"], simulate["sims"]["pairs"]
     if kept > pairs:
         yield (
@@ -214,6 +244,7 @@ def check_benchmarks(config: Config) -> Iterator[str]:
 
 
 CHECKS: tuple[Callable[[Config], Iterator[str]], ...] = (
+    check_results,
     check_prior,
     check_ladder,
     check_feedback,
@@ -229,13 +260,23 @@ CHECKS: tuple[Callable[[Config], Iterator[str]], ...] = (
 )
 
 
+def _too_many(key: str, n: int, chunk_size: int) -> Iterator[str]:
+    if n > MOST_SIMS:
+        yield f"{key}: {n} is above {MOST_SIMS}; lower it."
+    if n / chunk_size > MOST_JOBS:
+        yield (
+            f"{key}: {n} in chunks of {chunk_size} are more than {MOST_JOBS} jobs; raise the "
+            "chunk size."
+        )
+
+
 def _class_problem(key: str, path: str) -> Iterator[str]:
     """Import a user's tier, the only code that a config can name."""
     module, _, name = path.rpartition(".")
     remedy = "give module.Class of an installed module or one on PYTHONPATH."
     try:
         found = getattr(import_module(module), name)
-    except Exception as error:  # a user's module may raise anything
+    except (Exception, SystemExit) as error:  # a user's module may raise anything
         yield f"{key}: '{path}' cannot be imported ({_line(error)}); {remedy}"
         return
     if not hasattr(found, "density_shells") and not hasattr(found, "shear_maps"):

@@ -75,8 +75,8 @@ def read_hdf5(
     """
     import h5py
 
-    # the arrays have checksums of their own, so that a few are read without all others
-    check_product(path, whole=False)
+    # before HDF5 sees the file: its library can crash on damaged ones
+    check_product(path)
     datasets = {}
     try:
         with h5py.File(path, "r") as file:
@@ -89,10 +89,7 @@ def read_hdf5(
             raise DataError(f"{path} holds values of '{name}' that are not finite; {REMEDY}.")
         if attributes.pop("sha256") != _digest_attributes(attributes):
             raise DataError(f"{path} is damaged (checksum of attributes differs); {REMEDY}.")
-    except DataError:
-        raise
-    except MemoryError:
-        check_product(path)  # a damaged header may ask for any amount
+    except (DataError, MemoryError):
         raise
     except Exception as error:  # a damaged file can raise anything in h5py
         raise DataError(f"{path} is truncated or damaged ({line(error)}); {REMEDY}.") from error

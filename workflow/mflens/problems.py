@@ -32,6 +32,6 @@ def not_increasing(key: str, edges: Sequence[float]) -> Iterator[str]:
             yield f"{key}: {list(edges)} does not increase from {low} to {high}; sort the edges."
 
 
-def line(error: Exception) -> str:
+def line(error: BaseException) -> str:
     """Return an error of another library as a short line without a final stop."""
     return " ".join(str(error).split())[:160].rstrip(".") or type(error).__name__

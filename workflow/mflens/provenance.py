@@ -20,12 +20,13 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from mflens import __version__
 from mflens.errors import DataError
 
 PathLike = str | os.PathLike[str]
 Record = dict[str, Any]
 
-RECORDED_PACKAGES = ("mflens", "glass", "healpy", "ducc0", "camb", "pysco-nbody", "numpy", "torch")
+RECORDED_PACKAGES = ("glass", "healpy", "ducc0", "camb", "pysco-nbody", "numpy", "torch")
 SAME_RULES = {"simulate_costly_maps": "simulate_maps"}  # that only ask a cluster for more
 FOLDER = "provenance"  # of the records, below the results
 RUN_CONFIG = "run.yaml"
@@ -59,12 +60,13 @@ class Job:
 
 
 current: list[Job] = []  # the job that this process runs, none in tests and notebooks
+checked: set[tuple[str, int, int, int]] = set()  # files that this process found to be whole
 
 
 @cache
 def origin() -> dict[str, str]:
     """Return git commit and package versions."""
-    versions = {}
+    versions = {"mflens": __version__}
     for package in RECORDED_PACKAGES:
         try:
             versions[package] = version(package)
@@ -247,31 +249,21 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def damage(path: Path, record: Record | None, *, whole: bool = True) -> str:
-    """Say what is wrong with the bytes of a product, or nothing.
-
-    Parameters
-    ----------
-    path
-        The product.
-    record
-        Its record, if it has one.
-    whole
-        Whether to compare the checksum, which reads the whole file, or its size alone.
-    """
+def damage(path: Path, record: Record | None) -> str:
+    """Say what is wrong with the bytes of a product, or nothing."""
     size = path.stat().st_size
     if size == 0:
         return "is empty"
     if record and size != record["bytes"]:
         short = size < record["bytes"]
         return f"is {'truncated' if short else 'changed'}, {size} of {record['bytes']} bytes"
-    if record and whole and sha256_of(path) != record["sha256"]:
+    if record and sha256_of(path) != record["sha256"]:
         return "is changed, its checksum differs"
     return ""
 
 
-def check_product(path: PathLike, *, whole: bool = True) -> None:
-    """Refuse a product that is missing or not as it was written.
+def check_product(path: PathLike) -> None:
+    """Refuse a product that is missing or not as it was written; a process looks at it once.
 
     Raises
     ------
@@ -280,9 +272,14 @@ def check_product(path: PathLike, *, whole: bool = True) -> None:
     """
     if not Path(path).is_file():
         raise DataError(f"{path} does not exist; run snakemake to make it.")
-    found = damage(Path(path), read_record(path), whole=whole)
+    status = os.stat(path)
+    identity = (str(path), status.st_ino, status.st_size, status.st_mtime_ns)
+    if identity in checked:
+        return
+    found = damage(Path(path), read_record(path))
     if found:
         raise DataError(f"{path} {found}; {REMEDY}.")
+    checked.add(identity)
 
 
 def write_run_config(config: Mapping[str, Any]) -> None:

@@ -16,6 +16,8 @@ from mflens.errors import ConfigError
 
 SCHEMA = Path(__file__).parents[1] / "schemas" / "config.schema.yaml"
 
+SMALLEST, LARGEST = 1e-20, 1e20  # of a number but 0: powers of others overflow
+
 # an unknown key comes first: a misspelt one is the reason why the right one is missing
 ORDER = ("additionalProperties", "required", "type")
 
@@ -34,6 +36,11 @@ def check_schema(config: Mapping[str, Any]) -> None:
     for path, value in _leaves(config):
         if isinstance(value, float) and not math.isfinite(value):
             raise ConfigError(f"{path}: {value} is not a finite number; give a finite one.")
+        if isinstance(value, int | float) and value and not SMALLEST <= abs(value) <= LARGEST:
+            raise ConfigError(
+                f"{path}: {_show(value)} is beyond all reason; give 0 or a number whose size is "
+                f"from {SMALLEST:g} to {LARGEST:g}."
+            )
 
 
 @cache

@@ -326,8 +326,8 @@ def _merge(base: Mapping[str, Any], overlay: Mapping[str, Any]) -> dict[str, Any
     return {**base, **overlay} | {k: _merge(base[k], overlay[k]) for k in both}
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Check the results of a run, and repair them if asked to."""
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Return the options of the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m mflens.verify",
         description="Check every product of a run: its bytes, its config, its code.",
@@ -340,7 +340,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         default=[],
         help="overlays to check against, as in a run; without, the config of the last run",
     )
-    chosen = parser.parse_args(arguments)
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Check the results of a run, and repair them if asked to."""
+    chosen = parse(arguments)
     try:
         config = read_config(Path(chosen.results), chosen.configfile)
         check_config(config)

@@ -8,12 +8,14 @@ arXiv:2506.06087, section 5.4; arXiv:2010.00619
 """
 
 from collections.abc import Mapping, Sequence
+from os.path import isdir
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from mflens.errors import ConfigError
+from mflens.problems import line
 from mflens.simulate.splits import check_splits, ladder_splits, split_streams
 
 PARAMETERS = {
@@ -57,7 +59,7 @@ class Spectra:
             raise ConfigError(f"{KEY}.noise: '{noise}' is unknown; name {' or '.join(NOISES)}.")
         self.noise, self.posterior = noise, None
         folder = Path(path)
-        if not folder.is_dir():
+        if not isdir(folder):
             raise ConfigError(
                 f"{KEY}.path: there is no folder '{path}'; give the one that holds the CAMELS "
                 "power spectra (k.npy, pk_hydro.npy, parameters.txt and others)."
@@ -165,10 +167,10 @@ def _read_parameters(folder: Path, names: Sequence[str]) -> np.ndarray:
     path = folder / "parameters.txt"
     try:
         theta = np.loadtxt(path, usecols=[COLUMNS[name] for name in names], ndmin=2)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, IndexError) as error:
         raise ConfigError(
-            f"{KEY}.path: '{path}' cannot be read ({error}); it needs a row for each simulation: "
-            "name, Omega_m, sigma_8 and others."
+            f"{KEY}.path: '{path}' cannot be read ({line(error)}); it needs a row for each "
+            "simulation: name, Omega_m, sigma_8 and others."
         ) from error
     for name, column in zip(names, theta.T, strict=True):
         low, high = PARAMETERS[name]["min"], PARAMETERS[name]["max"]
@@ -184,11 +186,13 @@ def _read_array(folder: Path, name: str, shape: tuple[int, ...] | None) -> np.nd
     """Return an array of positive numbers; a shape of None stands for any vector."""
     path = folder / name
     try:
-        array = np.load(path)
-    except (OSError, ValueError, EOFError) as error:
+        array = np.asarray(np.load(path, allow_pickle=False))
+        if array.dtype.kind not in "iuf":
+            raise ValueError(f"it holds {array.dtype}, not real numbers")
+    except Exception as error:  # of damaged files numpy raises many kinds
         raise ConfigError(
-            f"{KEY}.path: '{path}' cannot be read ({error}); give a folder that holds all of the "
-            "CAMELS power spectra."
+            f"{KEY}.path: '{path}' cannot be read ({line(error)}); give a folder that holds "
+            "all of the CAMELS power spectra."
         ) from error
     fits = array.ndim == 1 if shape is None else array.shape == shape
     if not fits:

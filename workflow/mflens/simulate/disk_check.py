@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
+from os.path import exists
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +70,7 @@ def _sim_problems(config: Config, tiers: Sequence[str]) -> Iterator[str]:
         options = simulate["tiers"][tier]
         tables[tier] = read_sim_table(options["table"])
         yield from parameter_problems(options["table"], tables[tier], parameters)
-        absent = [f for f in tables[tier]["file"] if not Path(options["path"], f).exists()]
+        absent = [f for f in tables[tier]["file"] if not exists(Path(options["path"], f))]
         if absent:
             yield (
                 f"simulate.tiers.{tier}.path: '{options['path']}' does not hold {absent[0]} of "

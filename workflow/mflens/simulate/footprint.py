@@ -1,6 +1,7 @@
 """The footprint: which part of each pixel the survey observes."""
 
 from collections.abc import Mapping
+from os.path import isfile
 from pathlib import Path
 from typing import Any
 
@@ -58,19 +59,20 @@ def _read_mask(path: str, nside: int) -> np.ndarray:
     import healpy
 
     key = "simulate.survey.mask"
-    if not Path(path).is_file():
+    if not isfile(path):
         raise ConfigError(
             f"{key}: there is no file '{path}'; give octant, full, caps or the path of a FITS mask."
         )
     try:
         values = healpy.read_map(Path(path), nest=True, dtype=float)
+        found = healpy.get_nside(values)
     except Exception as error:  # healpy and astropy raise many kinds
         raise ConfigError(
             f"{key}: '{path}' is no HEALPix FITS map ({line(error)}); give another file."
         ) from error
-    if healpy.get_nside(values) != nside:
+    if found != nside:
         raise ConfigError(
-            f"{key}: '{path}' has nside {healpy.get_nside(values)} but simulate.nside = {nside}; "
+            f"{key}: '{path}' has nside {found} but simulate.nside = {nside}; "
             "regrade the mask or change nside."
         )
     # partial maps mark what they leave out with UNSEEN

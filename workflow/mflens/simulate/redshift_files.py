@@ -7,6 +7,7 @@ extension of two-point FITS files (DES, KiDS; https://github.com/joezuntz/2point
 import re
 from collections.abc import Mapping
 from itertools import pairwise
+from os.path import isfile
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,12 @@ def read_redshifts(options: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
         If a file is missing, of another format, or holds no distributions.
     """
     path = options["path"]
+    for one in [path] if isinstance(path, str) else path:
+        # numpy and astropy would take an address and download it
+        if not isfile(one):
+            raise ConfigError(
+                f"{KEY}.path: there is no file '{one}'; give the path of a redshift table."
+            )
     if isinstance(path, str) and path.lower().endswith(FITS_SUFFIXES):
         z, bins = _read_fits(path, options["extension"])
     elif isinstance(path, str):
@@ -53,11 +60,7 @@ def _read_text(path: str) -> np.ndarray:
     """Return the columns of a text table, shape (n_columns, n_rows)."""
     try:
         table = np.loadtxt(path, ndmin=2)
-    except FileNotFoundError as error:
-        raise ConfigError(
-            f"{KEY}.path: there is no file '{path}'; give the path of a redshift table."
-        ) from error
-    except (ValueError, OSError) as error:
+    except Exception as error:  # compressed files that are damaged raise many kinds
         raise ConfigError(
             f"{KEY}.path: '{path}' is no table of numbers ({line(error)}); give columns z, n_1, "
             "..., or a FITS file that ends in .fits."
@@ -90,12 +93,11 @@ def _read_fits(path: str, extension: str) -> tuple[np.ndarray, np.ndarray]:
     try:
         with fits.open(path) as file:
             found = [hdu for hdu in file if isinstance(hdu, fits.BinTableHDU)]
-            tables = {hdu.name.upper(): hdu.data for hdu in found}
-    except FileNotFoundError as error:
-        raise ConfigError(
-            f"{KEY}.path: there is no file '{path}'; give the path of a FITS file."
-        ) from error
-    except OSError as error:
+            tables = {
+                hdu.name.upper(): {n.upper(): hdu.data[n] for n in hdu.columns.names}
+                for hdu in found
+            }
+    except Exception as error:  # astropy raises many kinds, when it comes to read
         raise ConfigError(
             f"{KEY}.path: '{path}' is no FITS file ({line(error)}); give another."
         ) from error
@@ -103,15 +105,20 @@ def _read_fits(path: str, extension: str) -> tuple[np.ndarray, np.ndarray]:
         remedy = f"name one of {', '.join(tables)}" if tables else "give another file"
         raise ConfigError(f"{KEY}.extension: '{path}' has no table '{extension}'; {remedy}.")
     table = tables[extension.upper()]
-    columns = {name.upper(): name for name in table.columns.names}
-    bins = sorted(int(name[3:]) for name in columns if re.fullmatch(r"BIN\d+", name))
-    if "Z_MID" not in columns or not bins or bins != list(range(1, len(bins) + 1)):
+    bins = sorted(int(name[3:]) for name in table if re.fullmatch(r"BIN[0-9]{1,4}", name))
+    if "Z_MID" not in table or not bins or bins != list(range(1, len(bins) + 1)):
         raise ConfigError(
             f"{KEY}.extension: table '{extension}' of '{path}' has the columns "
-            f"{', '.join(table.columns.names)}; an n(z) needs Z_MID and BIN1, BIN2, ..."
+            f"{', '.join(table)}; an n(z) needs Z_MID and BIN1, BIN2, ..."
         )
-    n = [table[columns[f"BIN{i}"]] for i in bins]
-    return np.asarray(table[columns["Z_MID"]], dtype=float), np.asarray(n, dtype=float)
+    columns = [table["Z_MID"], *(table[f"BIN{i}"] for i in bins)]
+    if any(column.ndim != 1 or column.dtype.kind not in "iuf" for column in columns):
+        raise ConfigError(
+            f"{KEY}.extension: table '{extension}' of '{path}' has columns that are no numbers; "
+            "give one number a row."
+        )
+    z, *n = np.asarray(columns, dtype=float)
+    return z, np.asarray(n)
 
 
 def _middle(lower: np.ndarray) -> np.ndarray:
@@ -121,6 +128,8 @@ def _middle(lower: np.ndarray) -> np.ndarray:
 
 def _check(path: str, z: np.ndarray, bins: np.ndarray) -> None:
     """Refuse what is no set of distributions, in order of depth."""
+    if z.size < 2:
+        raise ConfigError(f"{KEY}.path: '{path}' has {z.size} redshifts; give several.")
     if not (np.all(np.isfinite(z)) and np.all(np.diff(z) > 0) and z[0] >= 0):
         raise ConfigError(
             f"{KEY}.path: the redshifts of '{path}' are not finite numbers from 0 that increase; "
@@ -140,6 +149,8 @@ def _check(path: str, z: np.ndarray, bins: np.ndarray) -> None:
                 "give another file."
             )
     means = np.trapezoid(z * bins, z, axis=1) / np.trapezoid(bins, z, axis=1)
+    if not np.all(np.isfinite(means)):
+        raise ConfigError(f"{KEY}.path: n(z) in '{path}' is too large to add up; scale it down.")
     for number, (near, far) in enumerate(pairwise(means), start=2):
         if far < near:
             raise ConfigError(

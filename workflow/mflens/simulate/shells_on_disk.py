@@ -102,6 +102,8 @@ class ShellsOnDisk:
 
     def density_shells(self, cosmology: Cosmology, draw: "Draw") -> Iterator[np.ndarray]:
         """Yield the shells; see `Tier`."""
+        # HDF5 can crash on a damaged file: then the log has named it
+        logger.info("reading %s", self.folder / draw.file)
         n_shells = self.own_shells(cosmology, draw).edges.size - 1
         for delta in islice(self.read(self.folder / draw.file).maps(), n_shells):
             yield regrade(delta, self.sky.nside, self.sky.ell_max)
@@ -129,6 +131,7 @@ class ShearOnDisk:
             If the file's resolution is too low.
         """
         path = self.folder / draw.file
+        logger.info("reading %s", path)
         shear = self.read(path)
         found = healpy.npix2nside(shear.shape[-1])
         if found < self.sky.nside:

@@ -7,13 +7,14 @@ Street sheet. Further columns are ignored.
 """
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
+from os.path import isfile
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from mflens.errors import ConfigError
+from mflens.problems import line
 
 ALIASES = {
     "Omega_m": ("omegam", "omega_m", "Om"),
@@ -49,13 +50,13 @@ def read_sim_table(path: str) -> pd.DataFrame:
     ConfigError
         If it is no such table; the sentence names the file.
     """
-    if not Path(path).is_file():
+    if not isfile(path):
         raise ConfigError(f"{path}: there is no such table of sims; give the path of a CSV file.")
     try:
         table = pd.read_csv(path, dtype={"file": str, "pair": str}, skipinitialspace=True)
-    except ValueError as error:
+    except Exception as error:  # pandas raises many kinds
         raise ConfigError(
-            f"{path} is no CSV table ({str(error).strip()}); write one header row, and commas."
+            f"{path} is no CSV table ({line(error)}); write one header row, and commas."
         ) from error
     table.columns = table.columns.str.strip()
     for problem in _table_problems(path, table):

@@ -14,6 +14,7 @@ Config = Mapping[str, Any]
 KEY = "simulate.survey"
 LIGHT_SPEED_OVER_100 = 2997.92458  # c / (100 km/s/Mpc) in Mpc
 OMEGA_M_FLOOR = 0.05
+NSIDE_OF_LOOK = 256
 PER_BIN = ("delta_z", "stretch", "m")
 ALIGNMENT = ("A_IA", "eta_IA", "z_pivot_IA")
 
@@ -75,6 +76,9 @@ def check_mask(config: Config) -> Iterator[str]:
         return
     from mflens.simulate.footprint import observed_fraction
 
+    if isinstance(mask, Mapping):
+        # caps are areas: a coarse look will do, a fine one may not fit into memory
+        nside = min(nside, NSIDE_OF_LOOK)
     try:
         fraction = observed_fraction(mask, nside)
     except ConfigError as error:

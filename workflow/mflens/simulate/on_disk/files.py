@@ -5,22 +5,19 @@ contrast, nearest first, as HEALPix maps in RING order at the resolution of the 
 map at a time, for the published ones have 50 million pixels.
 """
 
-import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from os.path import exists
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from mflens.errors import DataError
+from mflens.problems import line
 
 ORDERINGS = ("ring", "nested")
-BROKEN = (
-    OSError, EOFError, ValueError, KeyError, IndexError, TypeError, zipfile.BadZipFile, zlib.error,
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -48,14 +45,19 @@ class ShellFile:
 @contextmanager
 def reading(path: Path, remedy: str = "copy or download it again") -> Iterator[None]:
     """Tell whatever goes wrong with a file in one sentence that names it."""
-    if not path.exists():
+    if not exists(path):
         raise DataError(f"{path} does not exist; mend the table of sims or copy the file there.")
     try:
         yield
-    except BROKEN as error:
-        reason = " ".join(str(error).split()).strip("'\"")[:120] or type(error).__name__
+    except DataError:
+        raise
+    except MemoryError as error:
         raise DataError(
-            f"{path} is truncated or not of this format ({reason}); {remedy}."
+            f"{path} needs more memory than there is, or is damaged; give the job more or {remedy}."
+        ) from error
+    except Exception as error:  # of damaged files the libraries raise many kinds
+        raise DataError(
+            f"{path} is truncated or not of this format ({line(error)}); {remedy}."
         ) from error
 
 
@@ -75,6 +77,8 @@ def density_contrast(values: np.ndarray, unit: str, path: Path) -> np.ndarray:
     n_side = round((values.size / 12) ** 0.5)
     if values.ndim != 1 or values.size == 0 or 12 * n_side**2 != values.size:
         raise DataError(f"{path} holds maps of shape {values.shape}, which is no HEALPix map's.")
+    if values.dtype.kind not in "iuf":
+        raise DataError(f"{path} holds maps of type {values.dtype}; give real numbers.")
     lowest = float(values.min())
     if not np.isfinite(lowest + values.max()) or lowest < -1e30:
         raise DataError(f"{path} has pixels without a value; give maps of the full sky.")

@@ -1,6 +1,6 @@
 """FLAMINGO: hydrodynamical and dark-matter-only simulations by SWIFT (arXiv:2306.04024)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -49,26 +49,27 @@ def read_flamingo(path: Path) -> ShellFile:
 
     def maps() -> Iterator[np.ndarray]:
         for i, n in enumerate(n_parts):
-            yield flamingo_map([part(i, number) for number in range(n)])
+            yield flamingo_map(part(i, number) for number in range(n))
 
     return ShellFile(path, join_edges(np.array(near), np.array(far), path), "Mpc", maps)
 
 
-def flamingo_map(parts: list[Path]) -> np.ndarray:
+def flamingo_map(parts: Iterable[Path]) -> np.ndarray:
     """Return the density contrast of a FLAMINGO shell whose pixels lie in several files."""
     import h5py
 
-    pixels, expected, ordering = [], 0, "ring"
+    pixels, expected, ordering, path = [], 0, "ring", Path()
     for path in parts:
         with reading(path), h5py.File(path, "r") as file:
             data = file["TotalMass"]
             expected = int(first(data.attrs["number_of_pixels"]))
             ordering = first(data.attrs["pixel_ordering_scheme"])
             pixels.append(data[()])
-    values = np.concatenate(pixels)
+    with reading(path):
+        values = np.concatenate(pixels)
     if values.size != expected:
         raise DataError(
-            f"{parts[0]} and its other parts hold {values.size} of {expected} pixels; copy or "
+            f"{path} and its other parts hold {values.size} of {expected} pixels; copy or "
             "download them again."
         )
-    return density_contrast(to_ring(values, ordering, parts[0]), "counts", parts[0])
+    return density_contrast(to_ring(values, ordering, path), "counts", path)

@@ -1,6 +1,7 @@
 """Gower Street: 791 wCDM simulations by PKDGRAV3 (arXiv:2403.02314)."""
 
 from collections.abc import Iterator
+from os.path import isfile
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +20,9 @@ def read_gower_street(path: Path) -> ShellFile:
     table = path / "z_values.txt"
     with reading(table):
         columns = np.loadtxt(table, delimiter=",", skiprows=1, usecols=(0, 1, 2), ndmin=2)
-    columns = columns[np.argsort(columns[:, 1])]
-    files = [path / f"run.{int(step):05d}.lightcone.npy" for step in columns[:, 0]]
-    kept = [i for i, file in enumerate(files) if file.is_file()]
+        columns = columns[np.argsort(columns[:, 1])]
+        files = [path / f"run.{int(step):05d}.lightcone.npy" for step in columns[:, 0]]
+    kept = [i for i, file in enumerate(files) if isfile(file)]
     if not kept:
         raise DataError(f"{path} holds no run.XXXXX.lightcone.npy; unpack the sim's archive there.")
 

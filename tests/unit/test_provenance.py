@@ -1,0 +1,155 @@
+"""Products carry where they come from; equal jobs leave equal bytes, wherever they run."""
+
+import json
+import subprocess
+import sys
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import yaml
+from matplotlib.figure import Figure
+from PIL import Image
+
+from configs import merge, read_config
+from jobs import Named, job
+from mflens import io, provenance
+from mflens.check import check_config
+from mflens.errors import DataError
+from mflens.report.style import save_figure
+
+ORIGIN = {"config_hash", "seed", "git_commit", "versions"}
+
+
+def figure() -> Figure:
+    made = Figure(figsize=(2, 2))
+    made.add_subplot().plot([0, 1], [1, 3])
+    return made
+
+
+def write_all(results, **parts) -> dict[str, bytes]:
+    """Write a product of every kind in one job, and return the bytes of all files by path."""
+    folder = results / "some_rule"
+    with job(results, **parts):
+        io.write_hdf5(folder / "a.h5", {"x": np.arange(3.0)}, {"tier": "lpt"})
+        io.save_model(folder / "a.pt", {"w": torch.ones(2)}, {"width": 2})
+        io.write_table(folder / "a.csv", pd.DataFrame({"x": [1]}))
+        io.write_markdown(folder / "a.md", pd.DataFrame({"x": [1]}))
+        io.write_json(folder / "a.json", {"x": 1})
+        save_figure(figure(), folder / "a.pdf", folder / "a.png")
+    files = (path for path in results.rglob("*") if path.is_file())
+    return {path.relative_to(results).as_posix(): path.read_bytes() for path in files}
+
+
+def test_every_kind_has_a_record_that_holds(tmp_path):
+    files = write_all(tmp_path, output=[tmp_path / "some_rule/a.h5"])
+    products = [name for name in files if not name.startswith("provenance/")]
+    assert len(products) == 7
+    for name in products:
+        record = provenance.read_record(tmp_path / name)
+        assert {*ORIGIN, "sha256", "bytes", "rule", "code", "inputs"} <= set(record)
+        assert record["sha256"] == provenance.sha256_of(tmp_path / name)
+        assert provenance.damage(tmp_path / name, record) == ""
+    assert set(files) - set(products) == {f"provenance/{name}.json" for name in products}
+
+
+def test_binary_kinds_carry_their_origin_in_themselves(tmp_path):
+    write_all(tmp_path)
+    folder = tmp_path / "some_rule"
+    with h5py.File(folder / "a.h5") as file:
+        assert set(file.attrs) >= ORIGIN
+    assert set(json.loads(Image.open(folder / "a.png").text["Comment"])) == ORIGIN
+    assert b"config_hash" in (folder / "a.pdf").read_bytes()
+    model = torch.load(folder / "a.pt", weights_only=True)
+    assert set(json.loads(model["provenance"])) == ORIGIN
+
+
+def test_bytes_depend_on_the_config_and_not_on_folder_threads_or_time(tmp_path):
+    first = write_all(tmp_path / "one")
+    torch.set_num_threads(2)
+    assert write_all(tmp_path / "two/three") == first
+    torch.set_num_threads(1)
+    other = write_all(tmp_path / "other", params=Named(code="abc", width=4))
+    changed = {name for name in first if first[name] != other[name]}
+    assert {"some_rule/a.h5", "some_rule/a.pt", "some_rule/a.png", "some_rule/a.pdf"} <= changed
+    assert {f"provenance/some_rule/a.{kind}.json" for kind in ("csv", "md", "json")} <= changed
+
+
+def test_records_name_inputs_by_their_checksums(tmp_path):
+    write_all(tmp_path)
+    table = tmp_path / "some_rule/a.csv"
+    with job(tmp_path, rule="next", input=[table, tmp_path / "no_record.csv"]):
+        io.write_json(tmp_path / "next/b.json", {})
+    record = provenance.read_record(tmp_path / "next/b.json")
+    assert record["inputs"] == {"some_rule/a.csv": provenance.sha256_of(table)}
+
+
+@pytest.mark.parametrize("damage", ["truncate", "flip", "empty", "remove"])
+@pytest.mark.parametrize("name", ["a.h5", "a.pt", "a.csv", "a.json"])
+def test_damaged_products_are_named_with_the_remedy(tmp_path, name, damage):
+    write_all(tmp_path)
+    path = tmp_path / "some_rule" / name
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    kept = {"truncate": content[: len(content) // 2], "flip": content, "empty": b""}
+    path.unlink() if damage == "remove" else path.write_bytes(kept[damage])
+    readers = {"h5": io.read_hdf5, "pt": io.load_model, "csv": io.read_table, "json": io.read_json}
+    with pytest.raises(DataError, match=rf"{name}.* run snakemake") as caught:
+        readers[name.split(".")[1]](path)
+    assert str(caught.value).isprintable()
+
+
+def test_a_chunk_with_nan_is_refused(tmp_path):
+    maps = np.array([[1.0, np.nan]])
+    io.write_hdf5(tmp_path / "0.h5", {"sim": np.array([3]), "maps": maps}, {})
+    with pytest.raises(DataError, match=r"0\.h5 .*'maps'.* not finite.* run snakemake again"):
+        io.read_chunks([tmp_path / "0.h5"], ["maps"])
+
+
+def test_a_chunk_that_lost_a_sim_is_refused(tmp_path):
+    path = tmp_path / "simulate_maps/0.h5"
+    with job(tmp_path):
+        io.write_hdf5(path, {"sim": np.arange(2), "maps": np.ones((2, 5))}, {})
+    io.write_hdf5(path, {"sim": np.arange(1), "maps": np.ones((1, 5))}, {})
+    with pytest.raises(DataError, match=r"0\.h5 .*run snakemake again"):
+        io.read_chunks([path], ["maps"])
+
+
+def test_changed_record_is_told(tmp_path):
+    write_all(tmp_path)
+    record = provenance.record_path(tmp_path, tmp_path / "some_rule/a.csv")
+    record.write_text(record.read_text().replace('"seed": 1', '"seed": 2'))
+    with pytest.raises(DataError, match=r"a\.csv\.json is damaged"):
+        io.read_table(tmp_path / "some_rule/a.csv")
+
+
+class TestRunConfig:
+    def test_it_is_the_whole_config(self, tmp_path, monkeypatch):
+        overlay = {"theory": {"parameters": {"sigma_8": None, "S_8": 0.8}}, "results_dir": "é/x"}
+        config = merge(read_config("smoke"), overlay)
+        monkeypatch.chdir(tmp_path)
+        provenance.write_run_config(config)
+        text = (tmp_path / "é/x/run.yaml").read_text()
+        assert yaml.safe_load(text) == config
+        check_config(yaml.safe_load(text))
+        # Snakemake puts it over the defaults
+        assert merge(read_config(), yaml.safe_load(text)) == config
+        assert provenance.hash_of_config(config) in text
+
+    def test_hash(self, config):
+        known = provenance.hash_of_config(config)
+        assert provenance.hash_of_config(config | {"results_dir": "/other"}) == known
+        assert provenance.hash_of_config(config | {"seed": 2}) != known
+        # Snakemake's jobs get it without what an overlay took out
+        taken_out = merge(config, {"theory": {"parameters": {"w0": None}}})
+        assert provenance.hash_of_config(taken_out) == known
+
+
+def test_import_is_light():
+    """The Snakefile imports it at every start."""
+    heavy = ("torch", "numpy", "h5py")
+    code = f"import sys, mflens.verify; print([m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
