@@ -191,19 +191,20 @@ def without_its_end(path: Path) -> None:
         file["maps"] = maps
 
 
+# the file, what is done to it, and a target that reads it
 INJURIES = {
-    "truncated maps": (MAPS, truncate),
-    "a NaN map": (MAPS, with_nan),
-    "a chunk without a sim": (MAPS, without_a_sim),
-    "a chunk edited by hand": (MAPS, without_its_end),
-    "an empty model": (MODEL, empty),
+    "a NaN map": (MAPS, with_nan, MODEL),
+    "truncated maps": (MAPS, truncate, MODEL),
+    "a chunk without a sim": (MAPS, without_a_sim, MODEL),
+    "a chunk edited by hand": (MAPS, without_its_end, MODEL),
+    "an empty model": (MODEL, empty, "finetune_compressor/transfer/6.pt"),
 }
 
 
 @pytest.mark.parametrize("injury", ["a NaN map", "a chunk without a sim", "a chunk edited by hand"])
 def test_no_job_computes_on_it(jobs, injury, record_property):
     """A chunk whose content is wrong, refused by all that read the maps."""
-    name, injure = INJURIES[injury]
+    name, injure, _ = INJURIES[injury]
     path = Path("results", name)
     injure(path)
     for script in ("pretrain_compressor", "finetune_compressor"):
@@ -228,15 +229,15 @@ def test_following_the_remedy_mends_the_run(tiny, injury, record_property):
     """A plain run names the damaged file; without it, the next run makes all as it was."""
     run, configs = tiny
     runner = copy_run(run, f"mended_{injury.replace(' ', '_')}")
-    name, injure = INJURIES[injury]
-    path = runner.results / name
+    name, injure, reader = INJURIES[injury]
+    path, target = runner.results / name, f"results/{reader}"
     injure(path)
-    printed = runner(configs=configs, succeeds=False)
+    printed = runner(target, configs=configs, succeeds=False)
     record_property("seen", sentence(printed, f"results/{name}", *REMEDY))
     record_property("faults", 1)
     assert "Traceback" not in printed
     path.unlink()
-    runner(configs=configs)
+    runner(target, configs=configs)
     assert differences(run.results, runner.results) == []
     assert NOTHING in runner("-n", configs=configs)
 

@@ -33,7 +33,7 @@ def test_disk_full(tiny, split, record_property):
     maps = [f"results/{p.relative_to(run.results)}" for p in simulated(run.results, split)]
     for name in maps:
         (runner.folder / name).unlink()
-    command = shell(runner, *maps, "all", configs=configs)
+    command = shell(runner, *maps, configs=configs)
     size = blocks(runner.results) + 2 * BLOCK
     printed = in_own_mounts(
         f"""
@@ -62,9 +62,8 @@ def test_read_only_results(tiny, record_property):
     """A results folder that is read-only when the run starts."""
     run, configs = tiny
     runner = copy_run(run, "read_only")
-    table = "results/draw_parameters/parameters.csv"
-    (runner.folder / table).unlink()
-    command = shell(runner, table, "all", configs=configs)
+    (runner.results / "plot_sky/sky.png").unlink()
+    command = shell(runner, configs=configs)
     printed = in_own_mounts(
         f"""
         mount --bind results results

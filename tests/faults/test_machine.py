@@ -29,7 +29,7 @@ def test_two_runs_in_one_folder(tiny, groups, record_property):
     run, configs = tiny
     runner = copy_run(run, "twice")
     (runner.folder / SIMULATED).unlink()
-    process = runner.start(SIMULATED, "all", configs=configs)
+    process = runner.start(SIMULATED, configs=configs)
     groups.append(process.pid)
     wait_for(lambda: workers(process.pid), process)
     printed = runner("--forcerun", "tabulate_cost", configs=configs, succeeds=False)
@@ -48,7 +48,7 @@ def test_clock_set_back(tiny, record_property):
         stamp = path.stat().st_mtime_ns + DAY_NS
         os.utime(path, ns=(stamp, stamp))
     (runner.folder / SIMULATED).unlink()
-    runner(SIMULATED, "all", configs=configs)
+    runner(SIMULATED, configs=configs)
     record_property("faults", 1)
     assert differences(run.results, runner.results) == []
     assert "Nothing to be done" in runner("-n", configs=configs)
@@ -61,7 +61,7 @@ def test_out_of_memory_in_a_simulation(tiny, groups, record_property):
     (runner.folder / SIMULATED).unlink()
     log = runner.folder / SIMULATED.replace("results", "results/logs").replace(".h5", ".log")
     log.unlink()
-    process = runner.start(SIMULATED, "all", configs=configs)
+    process = runner.start(SIMULATED, configs=configs)
     groups.append(process.pid)
     wait_for(lambda: log.is_file() and log.stat().st_size, process)
     worker = workers(process.pid)[0]
@@ -73,5 +73,5 @@ def test_out_of_memory_in_a_simulation(tiny, groups, record_property):
     record_property("faults", 1)
     assert "Traceback" not in printed
     assert not (runner.folder / SIMULATED).exists()
-    runner(SIMULATED, "all", configs=configs)
+    runner(SIMULATED, configs=configs)
     assert differences(run.results, runner.results) == []
