@@ -15,7 +15,6 @@ from typing import Any
 import pandas as pd
 import psutil
 import pytest
-import torch
 
 from mflens.io import read_chunks
 from runs import Runner
@@ -63,11 +62,7 @@ def products(results: Path) -> dict[str, Path]:
 
 
 def content(path: Path) -> Any:
-    """Return the bytes of a product; of a model its tensors, of methods what is not a cost."""
-    if path.suffix == ".pt":
-        model = torch.load(path, weights_only=True)
-        state = {name: value.tolist() for name, value in model["state"].items()}
-        return repr(state), model["arguments"]
+    """Return the bytes of a product; of the table of methods what is not a cost."""
     if path.name == "methods.csv":
         return pd.read_csv(path).drop(columns="cost_core_s").to_csv()
     if path.name == "methods.md":

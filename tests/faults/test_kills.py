@@ -128,8 +128,8 @@ def test_twenty_kills_of_the_smoke_run(folder, killed, record_property):
 def test_a_killed_run_takes_its_jobs_along(tiny, killed, record_property):
     """Snakemake killed alone, and its job must not go on: the next run may have another config."""
     run, configs = tiny
-    runner = copy_run(run, "orphans")
-    killed.append(Victim(runner, configs, ["--forcerun", "compute_kernels"]))
+    runner, kernels = copy_run(run, "orphans"), "results/compute_kernels/kernels.h5"
+    killed.append(Victim(runner, configs, ["--force", kernels]))
     while not workers(killed[0].process.pid):
         time.sleep(0.02)
     killed[0].kill("scheduler", random.Random(0))
@@ -138,5 +138,5 @@ def test_a_killed_run_takes_its_jobs_along(tiny, killed, record_property):
         assert time.monotonic() < end, "the job lives on"
         time.sleep(0.1)
     record_property("faults", 1)
-    runner(configs=configs)
+    runner(kernels, configs=configs)
     assert differences(run.results, runner.results) == []

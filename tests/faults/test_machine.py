@@ -11,7 +11,7 @@ from damage import copy_run, differences, end_group, sentence, wait_for, workers
 
 pytestmark = [pytest.mark.workflow, pytest.mark.faults]
 
-SIMULATED = "simulate_maps/lognormal/bulk/0.h5"
+SIMULATED = "results/simulate_maps/lognormal/bulk/0.h5"
 DAY_NS = 86_400 * 10**9
 
 
@@ -28,8 +28,8 @@ def test_two_runs_in_one_folder(tiny, groups, record_property):
     """A second run started in the folder of the first: refused, and the first ends as ever."""
     run, configs = tiny
     runner = copy_run(run, "twice")
-    (runner.results / SIMULATED).unlink()
-    process = runner.start(configs=configs)
+    (runner.folder / SIMULATED).unlink()
+    process = runner.start(SIMULATED, configs=configs)
     groups.append(process.pid)
     wait_for(lambda: workers(process.pid), process)
     printed = runner("--forcerun", "tabulate_cost", configs=configs, succeeds=False)
@@ -47,8 +47,8 @@ def test_clock_set_back(tiny, record_property):
     for path in runner.results.rglob("*"):
         stamp = path.stat().st_mtime_ns + DAY_NS
         os.utime(path, ns=(stamp, stamp))
-    (runner.results / SIMULATED).unlink()
-    runner(configs=configs)
+    (runner.folder / SIMULATED).unlink()
+    runner(SIMULATED, configs=configs)
     record_property("faults", 1)
     assert differences(run.results, runner.results) == []
     assert "Nothing to be done" in runner("-n", configs=configs)
@@ -58,10 +58,10 @@ def test_out_of_memory_in_a_simulation(tiny, groups, record_property):
     """A job that gets no more memory (RLIMIT_AS) once it simulates."""
     run, configs = tiny
     runner = copy_run(run, "memory")
-    (runner.results / SIMULATED).unlink()
-    log = runner.results / "logs" / SIMULATED.replace(".h5", ".log")
+    (runner.folder / SIMULATED).unlink()
+    log = runner.folder / SIMULATED.replace("results", "results/logs").replace(".h5", ".log")
     log.unlink()
-    process = runner.start(configs=configs)
+    process = runner.start(SIMULATED, configs=configs)
     groups.append(process.pid)
     wait_for(lambda: log.is_file() and log.stat().st_size, process)
     worker = workers(process.pid)[0]
@@ -72,6 +72,6 @@ def test_out_of_memory_in_a_simulation(tiny, groups, record_property):
     record_property("seen", sentence(printed, "[simulate_maps]", "memory", "mem_mb"))
     record_property("faults", 1)
     assert "Traceback" not in printed
-    assert not (runner.results / SIMULATED).exists()
-    runner(configs=configs)
+    assert not (runner.folder / SIMULATED).exists()
+    runner(SIMULATED, configs=configs)
     assert differences(run.results, runner.results) == []
