@@ -127,14 +127,10 @@ def matter_spectra(
 
     Parameters
     ----------
-    kernels
-        Output of `compute_kernels`, shape (n_ell, n_shells, 2, n_k).
-    k
-        Wavenumbers in h/Mpc, shape (n_k,).
-    growth
-        Growth in the shells.
-    power
-        Matter power in each shell in (Mpc/h)^3, shape (n_shells, n_k).
+    kernels, k
+        As for `compress_kernels`.
+    growth, power
+        As for `shell_spectra`, but on all wavenumbers: power has shape (n_shells, n_k).
     measure
         `continuum_measure` for infinite space, `lattice_measure` for a periodic box.
 
