@@ -164,7 +164,8 @@ def white(world, variance):
 def test_whitened_coefficients_have_unit_variance(white):
     spectra = np.array([band_powers(one) for one in white])
     error = spectra.std(axis=0) / np.sqrt(N_WHITE)
-    assert np.all(np.abs(spectra.mean(axis=0) - 1) < 0.02 + 3 * error)
+    # 17 shells x 6 bands
+    assert np.all(np.abs(spectra.mean(axis=0) - 1) < 0.02 + 4 * error)
 
 
 @pytest.mark.slow
