@@ -18,7 +18,7 @@ from mflens.infer.estimates import (
     shrink_spread,
     stack_weights,
 )
-from mflens.infer.folds import split_folds
+from mflens.infer.folds import count_together, split_folds
 from mflens.infer.gaussian import LinearDensity, log_box_mass
 from mflens.infer.losses import Pairs
 from mflens.infer.replicas import FlowReplicas
@@ -267,6 +267,27 @@ def test_folds_are_equal_and_leave_out_different_sims():
         for fold in range(3 * r, 3 * r + 3):
             assert torch.cat([train[fold], held_out[fold]]).unique().numel() == 11
     assert not torch.equal(held_out[:3], held_out[3:])
+
+
+def test_sims_of_one_cosmology_stay_in_one_fold():
+    cosmology = torch.arange(7).repeat_interleave(3)
+    assert count_together(cosmology) == 3
+    train, held_out = split_folds(
+        21, tier="high", n_folds=3, n_repetitions=2, generator=new_generator(1), n_together=3
+    )
+    assert train.shape == (6, 15) and held_out.shape == (6, 6)
+    for kept, left_out in zip(train, held_out, strict=True):
+        assert not set(cosmology[kept].tolist()) & set(cosmology[left_out].tolist())
+        assert torch.cat([kept, left_out]).unique().numel() == 21
+    with pytest.raises(ConfigError, match="2 cosmologies"):
+        split_folds(
+            6, tier="high", n_folds=3, n_repetitions=1, generator=new_generator(1), n_together=3
+        )
+
+
+@pytest.mark.parametrize("cosmology", [[1, 2, 3], [1, 1, 2], [1, 2, 1, 2], []])
+def test_sims_that_share_no_cosmology_in_blocks_are_split_one_by_one(cosmology):
+    assert count_together(cosmology) == 1
 
 
 SETTINGS = TaskSettings(
