@@ -184,6 +184,10 @@ class Needs:
             n * sim.sim_s(split, tier) for split, n in sims.items() for tier in self._tiers(split)
         )
         seconds += sum(self._cosmologies(split, n) * sim.theory_s() for split, n in sims.items())
+        if self.plan.emulator:
+            n_chunks = len(self.plan.training_chunks())
+            seconds += n_chunks * jobs["compute_training_power"].core_s
+            seconds += jobs["train_emulator"].core_s
         seconds += jobs["pretrain_compressor"].core_s
         seconds += len(self.plan.runs) * jobs["finetune_compressor"].core_s
         return (seconds + jobs["compute_kernels"].core_s + jobs["compute_whitening"].core_s) / HOUR
