@@ -29,7 +29,7 @@ class Runner:
         self.cluster = cluster
         self.repository = folder / "repository"
         self.folder = folder / name
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self.folder.mkdir(parents=True)
         if not self.repository.exists():
             shutil.copytree(ROOT, self.repository, ignore=KEPT_OUT)
 

@@ -123,6 +123,7 @@ def test_from_maps_to_the_table_of_methods(run, tmp_path):
     from getdist import loadMCSamples
 
     folder, files = run
+    assert not list(folder.rglob("*.checkpoint")), "nothing is left of finished training"
     assert len(pd.read_csv(folder / "history.csv")) == 3
     runs = [("prior", 0), ("linear", 12), ("paired", 12)]
     samples = [tmp_path / f"{method}.h5" for method, _ in runs]

@@ -17,7 +17,7 @@ AUTO = "auto"
 MIN_CHUNKS = 4  # of a split whose chunk size is automatic: small runs use some cores, too
 DEG2_OF_SKY = 41253.0
 FLOAT = 4  # bytes of a map's value, a kernel's value
-N_WAVENUMBERS = 3000  # of the kernels, about
+N_WAVENUMBERS = 4000  # of the kernels, about
 COPIES = 3  # of the maps, while a training job reads and joins them
 GIB, GB = 2**30, 1e9
 MINUTE, HOUR = 60.0, 3600.0
@@ -182,6 +182,10 @@ class Needs:
             n * sim.sim_s(split, tier) for split, n in sims.items() for tier in self._tiers(split)
         )
         seconds += sum(self._cosmologies(split, n) * sim.theory_s() for split, n in sims.items())
+        if self.plan.emulator:
+            n_chunks = len(self.plan.training_chunks())
+            seconds += n_chunks * jobs["compute_training_power"].core_s
+            seconds += jobs["train_emulator"].core_s
         seconds += jobs["pretrain_compressor"].core_s
         seconds += len(self.plan.runs) * jobs["finetune_compressor"].core_s
         return (seconds + jobs["compute_kernels"].core_s + jobs["compute_whitening"].core_s) / HOUR
