@@ -107,6 +107,17 @@ BAD = [
     ("simulate.survey.sigma_e", math.nan, ["simulate.survey.sigma_e", "nan", "finite"]),
     ("seed", -1, ["seed", "-1"]),
     ("simulate.tiers.mine", {"depth": 3}, ["simulate.tiers.mine.class", "missing"]),
+    ("simulate.nside", 16384, ["simulate.nside", "16384", "8192"]),
+    ("theory.parameters.h", 1e-300, ["theory.parameters.h", "1e-300", "1e-20"]),
+    ("theory.k_max_h_mpc", 10**400, ["theory.k_max_h_mpc", "1e+20"]),
+    # results
+    ("results_dir", "a{b}", ["results_dir", "'a{b}'", "braces"]),
+    ("results_dir", "a\nb", ["results_dir", "invisible"]),
+    ("results_dir", "~/x", ["results_dir", "'~/x'", "in full"]),
+    ("results_dir", "a/../b/", ["results_dir", "write 'b'"]),
+    ("results_dir", "../..", ["results_dir", "no folder of its own"]),
+    ("results_dir", "x" * 201, ["results_dir", "200 bytes"]),
+    ("results_dir", "/dev/null", ["results_dir", "'/dev/null'", "is a file"]),
     # priors
     ("theory.parameters.h", UNIFORM | {"max": 0.1}, ["theory.parameters.h", "0.1", "below"]),
     ("theory.parameters.h", NORMAL | {"sd": -0.1}, ["theory.parameters.h.sd", "-0.1"]),
@@ -136,6 +147,8 @@ BAD = [
     ("simulate", {"mocks_per_run": 4, "chunk_size": {"pairs": 6}}, ["chunk_size.pairs", "6", "4"]),
     ("simulate.mocks_per_run", 8, ["infer.n_high", "8", "mocks_per_run = 8", "n_folds"]),
     ("simulate.n_convergence", 13, ["simulate.n_convergence", "13", "pairs"]),
+    ("simulate.sims.test", 10**8, ["simulate.sims.test", "100000000", "10000000"]),
+    ("simulate.sims.bulk", 4_000_000, ["simulate.sims.bulk", "4000000", "chunk size"]),
     # resolution
     ("simulate.nside", 24, ["simulate.nside", "24", "power of two"]),
     ("simulate.mesh.projection_nside", 48, ["projection_nside", "48", "power of two"]),

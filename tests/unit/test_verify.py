@@ -11,7 +11,7 @@ from mflens import io
 from mflens import verify as v
 from mflens.dependencies import fingerprint
 from mflens.errors import DataError
-from mflens.provenance import load_record, record_path, write_run_config
+from mflens.provenance import load_record, record_path, sha256_of, write_run_config
 
 CODE = fingerprint(v.ROOT / "scripts/measure_spectra.py")
 
@@ -77,8 +77,14 @@ def test_origin(results):
     assert state(planned={}) == ("left over", "is no part of this config")
     assert state(planned={record["output"]: "params changed"})[0] == "stale"
     assert state(planned={record["output"]: "missing"}) is None
-    inputs = {"sample_posterior/prior/0_chains/1.json": "another sum"}
-    assert "another version" in state({**record, "inputs": inputs})[1]
+    chain, mine = "sample_posterior/prior/0_chains/1.json", results.parent / "sims.csv"
+    mine.write_text("file\na\n")
+    for path, checksum in ((chain, records[chain]["sha256"]), (str(mine), sha256_of(mine))):
+        assert state({**record, "inputs": {path: checksum}}) is None
+        assert "another version" in state({**record, "inputs": {path: "other"}})[1]
+    # a damaged input has damaged nothing that was made from it before
+    updated = {record["output"]: "updated input files"}
+    assert state(planned=updated) is None
 
 
 def test_run_config(results):

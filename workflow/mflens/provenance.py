@@ -140,13 +140,19 @@ def start_record(snakemake: Any) -> None:
 
 
 def checksums(results: Path, paths: Iterable[Path]) -> dict[str, str]:
-    """Return the recorded checksums of those files that have a record, by path."""
-    records = {path: read_record(path) for path in paths}
-    return {
-        path.relative_to(results).as_posix(): record["sha256"]
-        for path, record in records.items()
-        if record and path.is_relative_to(results)
-    }
+    """Return the checksums of a job's inputs, by path: products' as recorded, below the results.
+
+    Snakemake's measurements are left out: they are never the same twice.
+    """
+    found = {}
+    for path in paths:
+        record = read_record(path)
+        if path.is_relative_to(results):
+            if record:
+                found[path.relative_to(results).as_posix()] = record["sha256"]
+        elif path.is_file():
+            found[path.as_posix()] = sha256_of(path)
+    return found
 
 
 @contextmanager
