@@ -41,7 +41,7 @@ def main(
     prior, nuisances = Prior(parameters), Prior(simulate["survey"]["nuisances"])
     sky = Sky(Shells(**shells), simulate["nside"], simulate["ell_max"], Mesh(**simulate["mesh"]))
     survey = make_survey(simulate["survey"], sky.nside)
-    theory, _ = read_hdf5(spectra)
+    theory, about = read_hdf5(spectra)
     matched = whitening is not None and "covariance" in theory
     variance = read_hdf5(whitening)[0]["variance"] if matched else None
     row = {number: i for i, number in enumerate(theory["cosmology"])}
@@ -80,6 +80,7 @@ def main(
         "paired": are_paired(chosen),
         "tier_options": json.dumps(simulate["tiers"].get(tier, {}), sort_keys=True),
         "n_regularised": getattr(made, "n_regularised", 0),
+        "power": about["power"], "emulator_error_percent": about["emulator_error_percent"],
     }  # fmt: skip
     write_hdf5(maps, arrays, attributes)
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mflens.errors import DataError
 from mflens.io import read_hdf5, save_model, write_markdown, write_table
 from mflens.job import start_job
 from mflens.theory.domain import Domain
@@ -24,9 +25,16 @@ def main(
     k_max: float,
     nonlinear: str,
     networks: dict[str, Any],
+    max_error_percent: float,
     seed: int,
 ) -> None:
-    """Write the networks, the history of their training and the table of their errors."""
+    """Write the networks, the history of their training and the table of their errors.
+
+    Raises
+    ------
+    DataError
+        If the error is larger than the config accepts.
+    """
     domain = Domain.of(parameters, nonlinear)
     trained, rows = train_emulator(
         read_spectra(training_spectra), domain, nonlinear, k_max, **networks, seed=seed
@@ -34,6 +42,11 @@ def main(
     table = measure_errors(trained, read_spectra(validation_spectra))
     trained.errors = table.to_dict("records")
     logging.info("error in per cent on held-out cosmologies: %s", trained.accuracy)
+    if (error := trained.accuracy["nonlinear_q99"]) > max_error_percent:
+        raise DataError(
+            f"theory.emulator.max_error_percent: the emulator's error is {error:.2g}, above "
+            f"{max_error_percent:g}; raise theory.emulator.n_training, or set theory.power to camb."
+        )
     save_model(emulator, *trained.to_state())
     write_table(history, pd.DataFrame(rows))
     write_table(errors, table)

@@ -56,7 +56,7 @@ def world():
     return SimpleNamespace(
         shells=shells, mesh=mesh, k=k, kernels=kernels, cosmology=cosmology, sky=sky,
         survey=survey, covariance=covariance, fill=fill, windows=windows,
-        response=survey.response(windows, cosmology.background, parameters),
+        response=survey.source_planes(windows, cosmology.background, parameters).response,
         lightcone=LightCone(shells, mesh, ELL_MAX),
         tiers={name: make_tier(name, options, sky) for name, options in OPTIONS.items()},
     )  # fmt: skip
@@ -88,7 +88,7 @@ def convergence_of(world, variance):
             sim = Sim(seed, seed, lambda: world.cosmology, matching if matched else None)
             draw = make_draw(sim, world.cosmology, world.sky, world.lightcone)
             shells = world.tiers[tier].density_shells(world.cosmology, draw)
-            kappa = lensing.convergence(shells, world.response)
+            kappa = world.response @ np.stack(list(shells))
             memory[tier, seed, matched] = np.stack(
                 [harmonics.analyse(one, ELL_MAX) for one in kappa]
             )

@@ -13,14 +13,12 @@ from mflens.theory.power import (
     camb_parameters,
     compute_power,
     compute_transfer,
-    derive_amplitude,
     feedback_response,
     tabulate,
 )
 from mflens.theory.power import set_amplitude as set_camb_amplitude
 from mflens.theory.training import (
     measure_errors,
-    seconds_per_cosmology,
     train_emulator,
     training_spectra,
     validation_spectra,
@@ -76,9 +74,6 @@ def test_amplitudes_are_one_and_the_same():
     primordial = {**SHAPE, "A_s": a_s}
     again = compute_power(primordial, Z, 2.0, "mead2020")
     np.testing.assert_allclose(again.nonlinear, power.nonlinear, rtol=2e-3)
-    derived = derive_amplitude(primordial)
-    assert derived["sigma_8"] == pytest.approx(PLANCK["sigma_8"], rel=1e-3)
-    assert derived["S_8"] == pytest.approx(s_8, rel=1e-3)
 
 
 def test_nonlinear_power_agrees_with_a_plain_run_of_camb():
@@ -184,16 +179,14 @@ def test_emulator_of_two_parameters_from_a_few_cosmologies():
 
 @pytest.mark.accuracy
 def test_emulator_of_five_parameters():
-    """The default size, to 10 h/Mpc: 0.3 % at 68 %, 1 % at 99 %, 5 ms a cosmology; 6 minutes."""
+    """224 cosmologies, to 10 h/Mpc: 0.3 % at 68 %, 1 % at 99 %; 6 minutes."""
     parameters = PLANCK | {
         "Omega_m": uniform(0.15, 0.45), "sigma_8": uniform(0.6, 1.0), "h": uniform(0.6, 0.8),
         "n_s": uniform(0.9, 1.02), "Omega_b": uniform(0.03, 0.06),
     }  # fmt: skip
-    emulator, errors = train(
-        parameters, 256, 64, Shells(18, 200.0), 10.0,
+    _, errors = train(
+        parameters, 224, 64, Shells(18, 200.0), 10.0,
         n_components=24, hidden_features=128, steps=6000, batch_size=256, learning_rate=3e-3,
     )  # fmt: skip
     overall = errors.groupby("power").first()
     assert (overall["q68"] < 0.3).all() and (overall["q99"] < 1.0).all()
-    seconds = seconds_per_cosmology(emulator, np.linspace(0.05, 2.0, 18), 200, 2)
-    assert seconds["emulator"] < 5e-3 < seconds["camb"]

@@ -12,7 +12,6 @@ from mflens.simulate import harmonics
 from mflens.simulate.bandpowers import average_bands
 from mflens.simulate.baryons import amplitudes
 from mflens.simulate.chunk import Matching, Sim, make_draw
-from mflens.simulate.lensing import convergence_spectra
 from mflens.simulate.lightcone import LightCone, Mesh
 from mflens.simulate.matching import linear_covariance, linear_density, matched_harmonics
 from mflens.simulate.particles import Particles
@@ -62,7 +61,7 @@ def test_the_tier_has_the_statistics_of_glass_own_generator(world):
 
 @pytest.mark.slow
 def test_mean_shear_spectra_follow_theory(world, convergence_of):
-    theory = convergence_spectra(world.cosmology.spectra, world.response)
+    theory = world.response @ world.cosmology.spectra @ world.response.T
     factor = harmonics.shear_factor(ELL_MAX)
     shear = np.array(
         [

@@ -9,6 +9,7 @@ from pathlib import Path
 import healpy
 import numpy as np
 import pytest
+from astropy.cosmology import Flatw0waCDM
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -121,6 +122,9 @@ BAD = [
     ("theory.parameters.Omega_b", UNIFORM, ["theory.parameters.Omega_m", "0.15", "0.5", "Omega_b"]),
     ("theory.parameters.m_nu", 8.0, ["theory.parameters.Omega_m", "neutrinos", "0.2212"]),
     ("theory.parameters.wa", NORMAL | {"mean": 1.0}, ["theory.parameters.wa", "0.04", "below 0"]),
+    ("theory.parameters.w0", -2.0, ["redshifts.z_max", "w0 = -2", "n_shells"]),
+    ("theory.shells.n_shells", 16, ["theory.shells.n_shells", "6400", "z = 6"]),
+    ("theory.nonlinear", "mead2020_feedback", ["log10_T_AGN", "mead2020_feedback needs"]),
     ("theory.power", "class", ["theory.power", "'class'", "camb"]),
     ("theory.emulator.n_training", 3, ["theory.emulator.n_training", "3", "minimum 8"]),
     # ladder
@@ -257,11 +261,11 @@ class TestRedshiftFile:
 
 def test_normal_prior_counts_to_four_sigma(config):
     overlay = at("theory.parameters.Omega_m", {"prior": "normal", "mean": 0.3, "sd": 0.05})
-    assert "Omega_m = 0.1," in problem(config, overlay)
+    assert "Omega_m = 0.1 " in problem(config, overlay)
 
 
 def test_emulator_needs_priors_it_can_be_trained_for(config):
-    emulated = at("theory.power", "emulator")
+    emulated, config = at("theory.power", "emulator"), merge(config, at("theory.power", "camb"))
     wide = at("theory.parameters.h", {"prior": "normal", "mean": 0.7, "sd": 0.2})
     check_config(merge(config, wide))
     message = problem(merge(config, emulated), wide)
@@ -272,6 +276,17 @@ def test_emulator_needs_priors_it_can_be_trained_for(config):
     check_config(config)
     message = problem(config, emulated)
     assert "theory.power" in message and "log10_T_AGN" in message and "camb" in message
+
+
+def test_feedback_may_be_free_where_the_spectra_know_it(config):
+    config["theory"]["parameters"]["log10_T_AGN"] = UNIFORM | {"min": 7.5, "max": 8.0}
+    assert "no tier of the ladder" in problem(config, {})
+    check_config(merge(config, at("theory.nonlinear", "mead2020_feedback")))
+
+
+def test_comoving_distance_with_dark_energy_agrees_with_astropy():
+    expected = Flatw0waCDM(H0=100, Om0=0.3, w0=-1.2, wa=0.4).comoving_distance(1.5).value
+    assert comoving_distance(1.5, 0.3, -1.2, 0.4) == pytest.approx(expected, rel=1e-5)
 
 
 def test_comoving_distance_of_einstein_de_sitter():

@@ -1,10 +1,12 @@
 """Edits re-run what they change and nothing else."""
 
+import os
 from pathlib import Path
 
 import pytest
 
 from mflens import dependencies
+from mflens.plan import Plan
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 
@@ -63,3 +65,18 @@ def test_the_source_of_a_user_tier_counts(tmp_path, monkeypatch):
     first = dependencies.fingerprint(script, ["my_tier_module.Mine"])
     append(tmp_path / "my_tier_module.py", "y = 2\n")
     assert dependencies.fingerprint(script, ["my_tier_module.Mine"]) != first
+
+
+def test_files_of_the_survey_count_by_their_content(config, tmp_path):
+    mask, table = tmp_path / "mask.fits", tmp_path / "nz.txt"
+    mask.write_bytes(b"mask")
+    table.write_bytes(b"n(z)")
+    survey = config["simulate"]["survey"]
+    assert Plan(config).survey_files == []
+    survey["mask"], survey["redshifts"] = str(mask), {"kind": "file", "path": str(table)}
+    files = Plan(config).survey_files
+    before = dependencies.digest(files)
+    os.utime(mask)
+    assert dependencies.digest(files) == before
+    table.write_bytes(b"N(z)")
+    assert dependencies.digest(files) != before

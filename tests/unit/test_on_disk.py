@@ -11,7 +11,7 @@ from astropy.cosmology import FlatLambdaCDM
 from mflens.errors import ConfigError, DataError
 from mflens.plan import DISK_CLASSES, DISK_TIERS, NEED_PAIRS
 from mflens.simulate import harmonics
-from mflens.simulate.chunk import Sim, lens, make_draw, projections, simulate_chunk
+from mflens.simulate.chunk import Sim, lens, make_draw, simulate_chunk, source_planes
 from mflens.simulate.lightcone import Mesh
 from mflens.simulate.on_disk.cosmogrid import read_cosmogrid
 from mflens.simulate.on_disk.flamingo import read_flamingo
@@ -320,8 +320,8 @@ def draw_of(file: str) -> Draw:
 def lensed(tier, cosmology, file: str, survey: Survey) -> list[np.ndarray]:
     draw = draw_of(file)
     shells = tier.own_shells(cosmology, draw) if hasattr(tier, "own_shells") else SKY.shells
-    rows = projections(shells, cosmology, survey, PARAMETERS, file)
-    return lens(tier, cosmology, draw, survey, SKY, rows)[:2]
+    planes = source_planes(shells, cosmology, survey, PARAMETERS, file)
+    return lens(tier, cosmology, draw, survey, SKY, planes)[:2]
 
 
 def survey_of(z: np.ndarray, n_of_z: np.ndarray) -> Survey:

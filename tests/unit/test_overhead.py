@@ -6,8 +6,10 @@ import sys
 import pandas as pd
 import pytest
 
+from configs import read_config
 from mflens.cost import summarise_overhead
 from mflens.job import read_start
+from mflens.plan import Plan
 
 # two cores; the last job waits for both others
 SCHEDULE = pd.DataFrame(
@@ -31,6 +33,16 @@ def test_jobs_of_an_earlier_run_do_not_count():
     earlier = SCHEDULE.assign(start=SCHEDULE["start"] - 1e4, end=SCHEDULE["end"] - 1e4, threads=3)
     found = summarise_overhead(pd.concat([SCHEDULE, earlier]))
     pd.testing.assert_frame_equal(found, summarise_overhead(SCHEDULE))
+
+
+@pytest.mark.parametrize("power", ["emulator", "camb"])
+def test_every_job_costs_once(power):
+    config = read_config()
+    plan = Plan(config | {"theory": config["theory"] | {"power": power}})
+    emulator, files = plan.emulator_benchmarks(), plan.simulation_benchmarks()
+    assert bool(emulator) == (power == "emulator") and set(emulator) <= set(files)
+    files += plan.other_benchmarks()
+    assert len(set(files)) == len(files)
 
 
 JOB = """

@@ -91,3 +91,10 @@ def test_chunks_and_meshes():
     assert plan.shares_mesh("pairs_mine", ["lognormal", "mine"], simulate)
     assert not plan.shares_mesh("bulk", ["lognormal", "mine"], simulate)
     assert plan.runs(["prior", "linear"], [16, 8]) == [("prior", 0), ("linear", 8), ("linear", 16)]
+
+
+def test_normal_priors_end_where_the_emulator_does():
+    """Strata of 2^16 draws lie beyond four standard deviations on either side."""
+    prior = Prior({"h": {"prior": "normal", "mean": 0.7, "sd": 0.01}})
+    h = draw_design(prior, [("bulk", 2**16, 1)], seed=3)["h"]
+    assert [h.min(), h.max()] == pytest.approx([0.66, 0.74], rel=1e-9)

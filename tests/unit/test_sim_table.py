@@ -74,7 +74,7 @@ class TestNames:
             ("file,Omega_m,s8\na,0.3,0.8\n", "'s8' is ambiguous; call it sigma_8 or S_8"),
             ("file,omega_b\na,0.02\n", "'omega_b' is ambiguous"),
             ("name,Omega_m\na,0.3\n", "no column 'file'"),
-            ("file,Omega_m\n", "no column 'file'"),
+            ("file,Omega_m\n", "no rows"),
             ("file,Om,omegam\na,0.3,0.3\n", "Om and omegam|omegam and Om"),
             ("file,Omega_m\na,x\n", "a has Omega_m = x"),
             ("file,Omega_m\na,\n", "a has Omega_m = nan"),
@@ -179,6 +179,11 @@ class TestPlacement:
         by_split = placed.groupby("split")["Omega_m"].agg(set)
         assert len(set.union(*by_split)) == sum(len(s) for s in by_split) == 14
         assert are_paired(pairs)
+        for table, factor in ((high, 1.0), (low, 1.5)):
+            table["A_s"] = 2e-9 * factor
+        with pytest.raises(ConfigError, match="different A_s"):
+            place({"dark": low, "hydro": high}, splits, sizes)
+        low["A_s"] = high["A_s"] = 2e-9
         low.loc[low.index[3], "sigma_8"] += 0.01
         with pytest.raises(ConfigError, match="different sigma_8"):
             place({"dark": low, "hydro": high}, splits, sizes)
@@ -258,6 +263,20 @@ class TestCheck:
         options = {**disk["simulate"]["tiers"]["shells_on_disk"], "format": "flamingo"}
         overlay = {"simulate": {"tiers": {"shear_on_disk": options}}}
         assert "'flamingo' is unknown; choose from hdf5, fits" in self.problem(disk, overlay)
+
+    def test_shear_by_another_name(self, disk):
+        options = disk["simulate"]["tiers"].pop("shells_on_disk")
+        shear = {"class": "mflens.simulate.shells_on_disk.ShearOnDisk", **options}
+        disk = merge(disk, {"simulate": {"tiers": {"mine": shear}}}) | {"ladder": ["lpt", "mine"]}
+        survey = {"simulate": {"survey": {"nuisances": {"A_IA": 1.0}}}}
+        assert "the maps of mine are lensed already" in self.problem(disk, survey)
+        other = {"simulate": {"tiers": {"mine": {"format": "flamingo"}}}}
+        assert "'flamingo' is unknown; choose from hdf5, fits" in self.problem(disk, other)
+
+    def test_sims_may_have_another_amplitude_than_the_table_names(self, disk):
+        amplitude = disk["theory"]["parameters"]
+        amplitude |= {"sigma_8": None, "S_8": {"prior": "uniform", "min": 0.1, "max": 2.0}}
+        check_config(disk)
 
     def test_prior_and_numbers(self, disk):
         narrow = {"theory": {"parameters": {"Omega_m": {"max": 0.3}}}}

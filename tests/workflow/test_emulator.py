@@ -11,7 +11,8 @@ from runs import Runner
 
 pytestmark = pytest.mark.workflow
 
-EMULATOR = {"theory": {"power": "emulator"}}
+CAMB = {"theory": {"power": "camb"}}
+EMULATOR = {"theory": {"emulator": {"n_training": 24, "n_validation": 8}}}
 
 
 def rules(printed: str) -> set[str]:
@@ -22,8 +23,8 @@ def rules(printed: str) -> set[str]:
 def test_only_in_the_graph_when_asked_for(tmp_path):
     runner = Runner(tmp_path)
     ours = {"compute_training_power", "train_emulator"}
-    assert not ours & rules(runner("-n"))
-    assert ours <= rules(runner("-n", configs=["smoke", runner.overlay(EMULATOR)]))
+    assert ours <= rules(runner("-n"))
+    assert not ours & rules(runner("-n", configs=["smoke", runner.overlay(CAMB)]))
 
 
 def test_an_overlay_changes_the_amplitude(tmp_path):
@@ -38,11 +39,20 @@ def test_an_overlay_changes_the_amplitude(tmp_path):
     assert table["S_8"].between(0.7, 0.9).all() and "sigma_8" not in table
 
 
+def test_a_poor_emulator_is_refused(tmp_path):
+    runner = Runner(tmp_path)
+    strict = runner.overlay({"theory": {"emulator": {"n_training": 8, "max_error_percent": 0.01}}})
+    target = "results/train_emulator/emulator.pt"
+    printed = runner(target, configs=["smoke", strict], succeeds=False)
+    assert "theory.emulator.max_error_percent" in printed and "above 0.01" in printed
+    assert not (runner.folder / target).exists()
+
+
 @pytest.mark.accuracy
 def test_spectra_of_emulator_and_camb_agree(tmp_path):
     """Trained on two dozen cosmologies, spectra of shells agree to some per cent."""
     spectra = {}
-    for name, overlay in (("camb", {}), ("emulator", EMULATOR)):
+    for name, overlay in (("camb", CAMB), ("emulator", EMULATOR)):
         runner = Runner(tmp_path, name)
         target = "results/compute_spectra/validation/0.h5"
         runner(target, configs=["smoke", runner.overlay(overlay)])

@@ -10,10 +10,7 @@ from typing import Any
 
 from mflens.errors import ConfigError
 from mflens.plan import DISK_TIERS
-from mflens.problems import is_normal as _is_normal
-from mflens.problems import line as _line
-from mflens.problems import not_increasing as _not_increasing
-from mflens.problems import repeated as _repeated
+from mflens.problems import empty_prior, is_normal, line, not_increasing, repeated
 from mflens.schema import check_schema
 from mflens.simulate.disk_check import check_disk
 from mflens.simulate.survey_check import check_mask, check_nuisances, check_survey
@@ -25,8 +22,8 @@ from mflens.theory.parameters import (
     given,
     matter_problems,
     power_parameters,
+    reach,
 )
-from mflens.theory.parameters import reach as _reach
 
 Config = Mapping[str, Any]
 
@@ -58,11 +55,7 @@ def check_prior(config: Config) -> Iterator[str]:
     parameters = given(config["theory"]["parameters"])
     free = {name: entry for name, entry in parameters.items() if isinstance(entry, Mapping)}
     for name, entry in free.items():
-        key = f"theory.parameters.{name}"
-        if entry["prior"] == "uniform" and entry["min"] >= entry["max"]:
-            yield f"{key}: min {entry['min']} is not below max {entry['max']}; swap or move them."
-        if entry["prior"] == "normal" and entry["sd"] <= 0:
-            yield f"{key}.sd: {entry['sd']} is not positive; give the standard deviation."
+        yield from empty_prior(f"theory.parameters.{name}", entry)
     if not free:
         yield (
             "theory.parameters: no parameter is free, all are numbers; give at least one a prior."
@@ -71,15 +64,15 @@ def check_prior(config: Config) -> Iterator[str]:
     emulated = config["theory"]["power"] == "emulator"
     positive = ("Omega_m", "h", "Omega_b", *AMPLITUDES)
     for name in (name for name in positive if name in parameters):
-        low = _reach(parameters[name])[0]
-        if low <= 0 and (emulated or not _is_normal(parameters[name])):
+        low = reach(parameters[name])[0]
+        if low <= 0 and (emulated or not is_normal(parameters[name])):
             yield (
                 f"theory.parameters.{name}: it may reach {low}, which is not positive; "
                 "raise the prior's lower bound or the number."
             )
-    if _reach(parameters["m_nu"])[0] < 0 and (emulated or not _is_normal(parameters["m_nu"])):
+    if reach(parameters["m_nu"])[0] < 0 and (emulated or not is_normal(parameters["m_nu"])):
         yield (
-            f"theory.parameters.m_nu: it may reach {_reach(parameters['m_nu'])[0]} eV, below 0; "
+            f"theory.parameters.m_nu: it may reach {reach(parameters['m_nu'])[0]} eV, below 0; "
             "raise it."
         )
     if emulated and not {*free} & {*power_parameters(parameters, config["theory"]["nonlinear"])}:
@@ -103,7 +96,7 @@ def check_ladder(config: Config) -> Iterator[str]:
             )
     if len(ladder) < 2:
         yield f"ladder: {ladder} has a single rung; add a second, costlier tier behind it."
-    yield from _repeated("ladder", ladder)
+    yield from repeated("ladder", ladder)
     for name in ladder:
         if not name.isidentifier():
             yield f"ladder: tier '{name}' is no Python name; rename it, it becomes a folder."
@@ -112,12 +105,15 @@ def check_ladder(config: Config) -> Iterator[str]:
 
 
 def check_feedback(config: Config) -> Iterator[str]:
-    """Check that feedback has a strength where a tier knows it, and no prior where none does."""
+    """Check that feedback has a strength where something knows it, and no prior where none does."""
     strength = config["theory"]["parameters"].get("log10_T_AGN")
-    key = "theory.parameters.log10_T_AGN"
-    if "baryons" in config["ladder"] and strength is None:
-        yield f"{key}: the tier baryons needs it; add a number or a prior, 7.8 is typical."
-    if isinstance(strength, Mapping) and set(config["ladder"]) <= set(WITHOUT_FEEDBACK):
+    key, nonlinear = "theory.parameters.log10_T_AGN", config["theory"]["nonlinear"]
+    needing = [tier for tier in config["ladder"] if tier == "baryons"]
+    needing += [nonlinear] if nonlinear.endswith("feedback") else []
+    if needing and strength is None:
+        yield f"{key}: {needing[0]} needs it; add a number or a prior, 7.8 is typical."
+    unknown = set(config["ladder"]) <= set(WITHOUT_FEEDBACK) and not needing
+    if isinstance(strength, Mapping) and unknown:
         yield (
             f"{key}: it has a prior but no tier of the ladder {list(config['ladder'])} depends on "
             "it; add the tier baryons or give a number."
@@ -165,7 +161,7 @@ def check_resolution(config: Config) -> Iterator[str]:
             "transforms lose accuracy; lower it or raise simulate.nside."
         )
     bands = simulate["bands"]
-    yield from _not_increasing("simulate.bands", bands)
+    yield from not_increasing("simulate.bands", bands)
     if bands[-1] > ell_max:
         yield (
             f"simulate.bands: the last edge {bands[-1]} is beyond simulate.ell_max = {ell_max}; "
@@ -177,7 +173,7 @@ def check_methods(config: Config) -> Iterator[str]:
     """Check that enough sims are made for all methods, folds and figures."""
     infer, sims = config["infer"], config["simulate"]["sims"]
     folds = infer["n_folds"]
-    yield from _repeated("infer.n_high", infer["n_high"])
+    yield from repeated("infer.n_high", infer["n_high"])
     for n in infer["n_high"]:
         if n > sims["pairs"]:
             yield (
@@ -235,7 +231,7 @@ def _class_problem(key: str, path: str) -> Iterator[str]:
     try:
         found = getattr(import_module(module), name)
     except Exception as error:  # a user's module may raise anything
-        yield f"{key}: '{path}' cannot be imported ({_line(error)}); {remedy}"
+        yield f"{key}: '{path}' cannot be imported ({line(error)}); {remedy}"
         return
     if not hasattr(found, "density_shells") and not hasattr(found, "shear_maps"):
         yield f"{key}: '{path}' has no method density_shells or shear_maps; {remedy}"

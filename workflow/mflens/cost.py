@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 SIMULATION_RULES = ("compute_spectra", "simulate_maps", "measure_spectra")
+EMULATOR_RULES = ("compute_training_power", "train_emulator")
 NONE = "-"
 PAUSE_S = 10.0  # nothing runs for so long only between two runs
 
@@ -95,6 +96,8 @@ def method_cost(
 ) -> float:
     """Return the core-seconds that a posterior by some method costs: simulations and training.
 
+    Every method that uses sims pays for the emulator of the power, if there is one.
+
     Parameters
     ----------
     jobs
@@ -113,6 +116,8 @@ def method_cost(
     """
     used = set(tiers_used)
     total = training_core_s
+    if used:
+        total += float(jobs[jobs["rule"].isin(EMULATOR_RULES)]["core_s"].sum())
     if "bulk" in used:
         for split in ("bulk", "validation"):
             total += sims[split] * simulation_cost(jobs, split, splits[split][0], sims[split])

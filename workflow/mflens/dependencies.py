@@ -1,6 +1,6 @@
-"""Fingerprints of a script and the package code it uses, so that an edit re-runs what it changes.
+"""Fingerprints of scripts with the package code they use and of a user's files.
 
-Comments, docstrings and layout do not count.
+An edit of either re-runs what it changes; comments, docstrings and layout of code do not count.
 """
 
 import ast
@@ -35,6 +35,14 @@ def fingerprint(script: str | Path, classes: Iterable[str] = ()) -> str:
     for code in sorted(seen.values()):
         digest.update(code.encode())
     return digest.hexdigest()[:16]
+
+
+def digest(paths: Iterable[str | Path]) -> str:
+    """Return a hash of the contents of files, in their order."""
+    found = hashlib.sha256()
+    for path in paths:
+        found.update(hashlib.sha256(Path(path).read_bytes()).digest())
+    return found.hexdigest()[:16]
 
 
 def _imported(tree: ast.Module) -> Iterator[Path]:

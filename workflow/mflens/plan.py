@@ -56,6 +56,12 @@ def on_disk(tier: str, simulate: Mapping[str, Any]) -> bool:
     return tier in DISK_TIERS or simulate["tiers"].get(tier, {}).get("class") in DISK_CLASSES
 
 
+def is_lensed(tier: str, simulate: Mapping[str, Any]) -> bool:
+    """Say whether a tier reads maps of shear, which no longer know the density."""
+    named = simulate["tiers"].get(tier, {}).get("class")
+    return named == DISK_CLASSES[1] if named else tier == DISK_TIERS[1]
+
+
 def is_matched(split: str, ladder: Sequence[str], simulate: Mapping[str, Any]) -> bool:
     """Say whether the tiers of a split share their random numbers, which a file on disk fixes."""
     tiers = splits(ladder)[split]
@@ -124,6 +130,13 @@ class Plan:
         """Return the tables of the sims of all tiers on disk."""
         return [self.simulate["tiers"][tier]["table"] for tier in self.disk_tiers]
 
+    @property
+    def survey_files(self) -> list[str]:
+        """Return the user's files that describe the survey: mask and redshift distributions."""
+        mask, redshifts = (self.simulate["survey"][key] for key in ("mask", "redshifts"))
+        files = [mask] if isinstance(mask, str) and mask not in ("octant", "full") else []
+        return [*files, redshifts["path"]] if redshifts["kind"] == "file" else files
+
     def first_sim(self, wildcards: Any) -> int:
         """Return the position of a chunk's first sim in its split."""
         return int(wildcards.chunk) * self.simulate["chunk_size"][kind(wildcards.split)]
@@ -175,10 +188,11 @@ class Plan:
         return [f"{self.results}/{rule}/{method}/{n}{suffix}" for method, n in self.runs]
 
     def simulation_benchmarks(self) -> list[str]:
-        """Return the benchmark files of all simulations and of their theory."""
+        """Return the benchmark files of all simulations and of their theory, emulator included."""
         theory = [file for split in self.splits for file in self.chunks("compute_spectra", split)]
         rules = ("simulate_maps", "measure_spectra")
-        return self.benchmarks(theory + [file for rule in rules for file in self.files(rule)])
+        sims = [file for rule in rules for file in self.files(rule)]
+        return self.emulator_benchmarks() + self.benchmarks(theory + sims)
 
     def other_benchmarks(self) -> list[str]:
         """Return the benchmark files of what is done once for all sims and methods."""
@@ -186,15 +200,12 @@ class Plan:
         if any(shares_mesh(split, self.ladder, self.simulate) for split in self.splits):
             files.append("compute_whitening/whitening")
         files += ["sample_posterior/samples", "score_posterior/scores"]
-        found = self.benchmarks([f"{self.results}/{file}" for file in files])
-        return found + self.emulator_benchmarks()
+        return self.benchmarks([f"{self.results}/{file}" for file in files])
 
     def emulator_benchmarks(self) -> list[str]:
         """Return the benchmark files of the emulator, none where CAMB computes the power."""
-        if not self.emulator:
-            return []
         files = [f"compute_training_power/{part}" for part in self.training_chunks()]
-        files.append("train_emulator/emulator")
+        files += ["train_emulator/emulator"] if self.emulator else []
         return self.benchmarks([f"{self.results}/{file}" for file in files])
 
     def training_chunks(self) -> list[str]:
@@ -202,6 +213,7 @@ class Plan:
         return [
             f"{sample}/{chunk}"
             for sample in ("training", "validation")
+            if self.emulator
             for chunk in range(-(-self.emulator[f"n_{sample}"] // self.emulator["chunk_size"]))
         ]
 

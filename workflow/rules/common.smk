@@ -3,7 +3,7 @@ import fcntl
 from snakemake.exceptions import WorkflowError
 
 from mflens.check import check_config
-from mflens.dependencies import fingerprint
+from mflens.dependencies import digest, fingerprint
 from mflens.errors import MflensError
 from mflens.plan import Plan
 from mflens.tasks.plan import TaskPlan
@@ -46,6 +46,8 @@ onstart:
 
 
 def code(rule_name):
-    """Fingerprint of a rule's script and the package modules behind it."""
-    classes = USER_CLASSES if rule_name == "simulate_maps" else []
-    return fingerprint(f"{workflow.basedir}/scripts/{rule_name}.py", classes)
+    """Fingerprint of a rule's script, the modules behind it and, of maps, the user's files."""
+    script = f"{workflow.basedir}/scripts/{rule_name}.py"
+    if rule_name != "simulate_maps":
+        return fingerprint(script)
+    return fingerprint(script, USER_CLASSES) + digest(PLAN.survey_files)

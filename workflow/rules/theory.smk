@@ -103,6 +103,7 @@ rule train_emulator:
         k_max=config["theory"]["k_max_h_mpc"],
         nonlinear=config["theory"]["nonlinear"],
         networks=EMULATOR["networks"],
+        max_error_percent=EMULATOR["max_error_percent"],
         seed=config["seed"],
     conda:
         "../../envs/mflens.yaml"

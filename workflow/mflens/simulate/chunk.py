@@ -89,10 +89,10 @@ def make_draw(sim: Sim, cosmology: Cosmology, sky: Sky, lightcone: LightCone | N
     return Draw(base, density, phases, sim.file)
 
 
-def projections(
+def source_planes(
     shells: Any, cosmology: Cosmology, survey: Survey, parameters: Mapping[str, float], file: str
-) -> np.ndarray:
-    """Return `Survey.projections` of shells with these edges (Mpc/h).
+) -> lensing.SourcePlanes:
+    """Return `Survey.source_planes` of shells with these edges (Mpc/h).
 
     Raises
     ------
@@ -106,15 +106,20 @@ def projections(
             f"{file} has shells to z = {end:.2f} but there are sources at {deepest:.2f}; add "
             "shells or lower the redshifts of simulate.survey."
         )
-    return survey.projections(windows, cosmology.background, parameters)
+    return survey.source_planes(windows, cosmology.background, parameters)
 
 
 def lens(
-    tier: Any, cosmology: Cosmology, draw: Draw, survey: Survey, sky: Sky, rows: np.ndarray
+    tier: Any,
+    cosmology: Cosmology,
+    draw: Draw,
+    survey: Survey,
+    sky: Sky,
+    planes: lensing.SourcePlanes,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """Return convergence, shear in the footprint and the sources' density contrast of one sim.
+    """Return convergence, shear in the footprint and, if sources cluster, their relative density.
 
-    Without noise; shapes (n_bins, 12 nside^2), RING, (n_bins, 2, n_pix) and as the first, or none.
+    Without noise; shapes (n_bins, 12 nside^2), RING, (n_bins, 2, n_pix) and (n_bins, n_pix).
 
     Raises
     ------
@@ -130,9 +135,12 @@ def lens(
             )
         kappa = convergence_of(full, sky.nside, sky.ell_max)
         return kappa, full[:, :, survey.pixel_ring], None
-    fields = lensing.convergence(tier.density_shells(cosmology, draw), rows)
-    kappa, overdensity = fields[: survey.n_bins], fields[survey.n_bins :]
-    return kappa, lensing.shear(kappa, sky.ell_max, survey.pixel_ring), overdensity
+    delta = np.stack(list(tier.density_shells(cosmology, draw)))
+    kappa, pixel = planes.response @ delta, survey.pixel_ring
+    if survey.source_bias == 0:
+        return kappa, lensing.shear(kappa, sky.ell_max, pixel), None
+    clustered = lensing.clustered_shear(delta, planes, survey.source_bias, sky.ell_max, pixel)
+    return kappa, *clustered
 
 
 def simulate_chunk(
@@ -173,9 +181,9 @@ def simulate_chunk(
         if own_shells or {**cosmology.parameters, **sim.nuisances} != parameters:
             parameters = {**cosmology.parameters, **sim.nuisances}
             shells = own_shells(cosmology, draw) if own_shells else sky.shells
-            rows = projections(shells, cosmology, survey, parameters, sim.file)
-        kappa, shear, overdensity = lens(tier, cosmology, draw, survey, sky, rows)
-        maps[number] = survey.observe(shear, draw.base, parameters, overdensity)
+            planes = source_planes(shells, cosmology, survey, parameters, sim.file)
+        kappa, shear, density = lens(tier, cosmology, draw, survey, sky, planes)
+        maps[number] = survey.observe(shear, draw.base, parameters, density)
         if number < n_convergence:
             kept.append(kappa.astype(np.float32))
         if sim.matching is not None and draw.used_harmonics:

@@ -5,7 +5,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from mflens.plan import NEED_PAIRS, disk_splits, is_matched, kind, on_disk, splits
+from mflens.plan import NEED_PAIRS, disk_splits, is_lensed, is_matched, kind, on_disk, splits
+from mflens.theory.parameters import given
 
 Config = Mapping[str, Any]
 
@@ -36,24 +37,25 @@ def check_disk(config: Config) -> Iterator[str]:
                 f"which {low} and {high} do not share, as one of them is on disk; take it out and "
                 "use transfer, high_only or linear."
             )
-    if "shear_on_disk" in tiers:
-        yield from _lensed_already(simulate["survey"])
+    for tier in tiers:
+        if is_lensed(tier, simulate):
+            yield from _lensed_already(tier, simulate["survey"])
     if tiers:
         yield from _sim_problems(config, tiers)
 
 
-def _lensed_already(survey: Config) -> Iterator[str]:
+def _lensed_already(tier: str, survey: Config) -> Iterator[str]:
     """Check that nothing is asked of maps of shear that would need their density."""
     lost = [name for name in survey["nuisances"] if not name.startswith("m_")]
     if lost:
         yield (
-            f"simulate.survey.nuisances.{lost[0]}: maps of shear_on_disk are lensed already and "
+            f"simulate.survey.nuisances.{lost[0]}: the maps of {tier} are lensed already and "
             "cannot take it; remove it or use shells_on_disk."
         )
     if survey["source_bias"]:
         yield (
-            f"simulate.survey.source_bias: {survey['source_bias']} needs densities, which maps of "
-            "shear_on_disk do not have; set it to 0 or use shells_on_disk."
+            f"simulate.survey.source_bias: {survey['source_bias']} needs densities, which the maps "
+            f"of {tier} do not have; set it to 0 or use shells_on_disk."
         )
 
 
@@ -63,7 +65,7 @@ def _sim_problems(config: Config, tiers: Sequence[str]) -> Iterator[str]:
     from mflens.theory.design import allocate_sims
 
     ladder, simulate = config["ladder"], config["simulate"]
-    parameters = config["theory"]["parameters"]
+    parameters = given(config["theory"]["parameters"])
     tables = {}
     for tier in tiers:
         options = simulate["tiers"][tier]

@@ -1,8 +1,8 @@
 """Intrinsic alignments of the sources: the non-linear alignment model (NLA)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,39 +16,20 @@ if TYPE_CHECKING:
 C_1 = 5e-14
 
 
-def response(
-    shares: np.ndarray,
-    windows: Sequence[Any],
-    background: "Background",
-    parameters: Mapping[str, float],
+def alignment(
+    z: np.ndarray, background: "Background", parameters: Mapping[str, float]
 ) -> np.ndarray:
-    """Return what each shell's density adds to each bin's convergence by intrinsic alignment.
+    """Return f_NLA(z) = kappa_IA / delta, of the shape of z.
 
     Parameters
     ----------
-    shares
-        Share of each bin's sources in each shell, shape (n_bins, n_shells).
-    windows
-        Radial windows of the shells.
+    z
+        Redshifts.
     background
         Density parameters.
     parameters
         `Omega_m` and the nuisances `A_IA` and, with a power law in redshift, `eta_IA` and
         `z_pivot_IA`.
-
-    Returns
-    -------
-    array
-        Shape (n_bins, n_shells); kappa_IA = response @ density contrast.
-    """
-    z = np.array([window.zeff for window in windows])
-    return shares * alignment(z, background, parameters)
-
-
-def alignment(
-    z: np.ndarray, background: "Background", parameters: Mapping[str, float]
-) -> np.ndarray:
-    """Return f_NLA(z) = kappa_IA / delta.
 
     Notes
     -----

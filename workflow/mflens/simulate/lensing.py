@@ -1,18 +1,20 @@
 """Weak lensing in the Born approximation: from density shells to convergence and shear.
 
 Convergence is linear in the shells, kappa = R delta, with one matrix R for each cosmology and
-survey; all tiers share it.
+survey; all tiers share it. Sources that cluster weight the line of sight, pixel by pixel.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import glass
 import numpy as np
 
 from mflens.simulate import harmonics
-from mflens.theory.cosmology import N_Z_TABLE, Z_TABLE_MAX
+from mflens.theory.cosmology import N_Z_TABLE
 from mflens.theory.kernels import Shells
+from mflens.theory.parameters import Z_MAX
 
 if TYPE_CHECKING:
     from cosmology.compat.camb import Cosmology as Background
@@ -33,7 +35,7 @@ def shell_windows(shells: Shells, background: "Background", h: float) -> list[An
         Hubble parameter, to turn the shells' Mpc/h into Mpc.
     """
     chi = np.linspace(shells.edges[:-1], shells.edges[1:], NODES_PER_SHELL, axis=1)
-    table = np.linspace(0.0, Z_TABLE_MAX, N_Z_TABLE)
+    table = np.linspace(0.0, Z_MAX, N_Z_TABLE)
     distance = np.asarray(background.comoving_distance(table), dtype=float) * h
     z = np.interp(chi, distance, table)
     # dchi / dz = c / H, but for a factor that drops out
@@ -57,13 +59,33 @@ def source_shares(z: np.ndarray, n_of_z: np.ndarray, windows: Sequence[Any]) -> 
     return shares / shares.sum(axis=1, keepdims=True)
 
 
-def response(shares: np.ndarray, windows: Sequence[Any], background: "Background") -> np.ndarray:
-    """Return what a unit density contrast of each shell adds to each bin's convergence.
+@dataclass(frozen=True)
+class SourcePlanes:
+    """Where the sources of a survey are and what lenses them.
+
+    Attributes
+    ----------
+    shares
+        Share of each bin's sources in each shell (`source_shares`), shape (n_bins, n_shells).
+    convergence
+        What a unit density contrast of each shell (second axis) adds to the convergence of sources
+        in each shell (first axis), shape (n_shells, n_shells).
+    """
+
+    shares: np.ndarray
+    convergence: np.ndarray
+
+    @property
+    def response(self) -> np.ndarray:
+        """Matrix R of kappa = R @ density contrast of each bin, shape (n_bins, n_shells)."""
+        return self.shares @ self.convergence
+
+
+def plane_convergence(windows: Sequence[Any], background: "Background") -> np.ndarray:
+    """Return the convergence that each shell (second axis) adds to sources in each (first axis).
 
     Parameters
     ----------
-    shares
-        Share of each bin's sources in each shell (`source_shares`).
     windows
         Radial windows of the shells.
     background
@@ -72,40 +94,14 @@ def response(shares: np.ndarray, windows: Sequence[Any], background: "Background
     Returns
     -------
     array
-        Shape (n_bins, n_shells).
+        Shape (n_shells, n_shells).
 
     References
     ----------
     GLASS, arXiv:2302.01942: its recurrence over the lens planes, written as a matrix.
     """
     # ASSUME Born approximation: light follows the undeflected line of sight
-    return shares @ np.asarray(glass.multi_plane_matrix(windows, background))
-
-
-def convergence(shells: Iterable[np.ndarray], matrix: np.ndarray) -> np.ndarray:
-    """Return the convergence of each bin, shape (n_bins, n_pix), RING.
-
-    Parameters
-    ----------
-    shells
-        Density contrast of each shell, nearest first, RING.
-    matrix
-        `response`, plus whatever else is linear in the shells, shape (n_bins, n_shells).
-    """
-    return matrix @ np.stack(list(shells))
-
-
-def convergence_spectra(spectra: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-    """Return the theory C_l of convergence of all pairs of bins, shape (n_ell, n_bins, n_bins).
-
-    Parameters
-    ----------
-    spectra
-        C_l^{ij} of density, shape (n_ell, n_shells, n_shells).
-    matrix
-        As for `convergence`.
-    """
-    return matrix @ spectra @ matrix.T
+    return np.asarray(glass.multi_plane_matrix(windows, background))
 
 
 def shear(kappa: np.ndarray, ell_max: int, pixel: np.ndarray) -> np.ndarray:
@@ -130,3 +126,45 @@ def shear(kappa: np.ndarray, ell_max: int, pixel: np.ndarray) -> np.ndarray:
         alm = factor * harmonics.project(one, ell_max)
         gamma[b] = harmonics.synthesise_shear(alm, nside, ell_max, pixel)
     return gamma
+
+
+def clustered_shear(
+    delta: np.ndarray, planes: SourcePlanes, bias: float, ell_max: int, pixel: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the mean shear of sources that trace the density, and how many there are.
+
+    Parameters
+    ----------
+    delta
+        Density contrast of the shells, shape (n_shells, 12 nside^2), RING.
+    planes
+        Sources and what lenses them.
+    bias
+        Linear bias of the sources.
+    ell_max
+        Band limit of the shear.
+    pixel
+        The pixels wanted, in RING numbers.
+
+    Returns
+    -------
+    shear
+        Shape (n_bins, 2, n_pix), zero where there are no sources.
+    density
+        Sources in each pixel relative to the mean, shape (n_bins, n_pix).
+
+    Notes
+    -----
+    Along a line of sight the shear of each shell counts as often as there are sources,
+    sum_i n_i (1 + b delta_i) gamma_i / sum_i n_i (1 + b delta_i), as in
+    arXiv:2307.13860.
+
+    ASSUME the bias is the same for all sources, and there are none where 1 + b delta is negative.
+    """
+    total = np.zeros((len(planes.shares), 2, pixel.size))
+    density = np.zeros((len(planes.shares), pixel.size))
+    for contrast, row, share in zip(delta, planes.convergence, planes.shares.T, strict=True):
+        sources = share[:, None] * np.maximum(1 + bias * contrast[pixel], 0)
+        total += sources[:, None] * shear((row @ delta)[None], ell_max, pixel)
+        density += sources
+    return total / np.where(density > 0, density, 1)[:, None], density

@@ -69,7 +69,10 @@ def _table_problems(path: str, table: pd.DataFrame) -> Iterator[str]:
     for name, meaning in AMBIGUOUS.items():
         if name in table:
             yield f"{path}: the column '{name}' is ambiguous; call it {meaning}."
-    if "file" not in table or table.empty:
+    if table.empty:
+        yield f"{path}: the table has no rows; write one for each sim."
+        return
+    if "file" not in table:
         yield f"{path}: there is no column 'file' with the sims' files; add it."
         return
     for name, aliases in ALIASES.items():
@@ -121,7 +124,7 @@ def parameter_problems(
             continue
         values = table[name].astype(float)
         if not isinstance(entry, Mapping):
-            wrong = ~np.isclose(values, entry, rtol=TOLERANCE, atol=TOLERANCE)
+            wrong = ~np.isclose(values, entry, rtol=TOLERANCE, atol=0 if entry else TOLERANCE)
             rule, remedy = f"fixed to {entry:g}", "give it a prior or drop such sims"
         elif entry["prior"] == "uniform":
             wrong = ~values.between(entry["min"], entry["max"]).to_numpy()

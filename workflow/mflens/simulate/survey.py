@@ -40,7 +40,7 @@ class Survey:
     poisson
         Whether the galaxies in a pixel are a Poisson number instead of their mean.
     source_bias
-        Linear bias with which the galaxies trace the density; 0 for none, needs `poisson`.
+        Linear bias with which the sources trace the density; 0 for none, needs `poisson`.
     """
 
     z: np.ndarray
@@ -95,10 +95,10 @@ class Survey:
             shares.append(lensing.source_shares(z, moved[None], windows)[0])
         return np.stack(shares)
 
-    def response(
+    def source_planes(
         self, windows: Sequence[Any], background: "Background", parameters: Mapping[str, float]
-    ) -> np.ndarray:
-        """Return the matrix R of kappa = R @ density contrast, shape (n_bins, n_shells).
+    ) -> lensing.SourcePlanes:
+        """Return where the sources are and what each shell adds to their convergence.
 
         Parameters
         ----------
@@ -109,31 +109,18 @@ class Survey:
         parameters
             All parameters by name: cosmology and nuisances.
         """
-        shares = self.shell_weights(windows, parameters)
-        matrix = lensing.response(shares, windows, background)
+        convergence = lensing.plane_convergence(windows, background)
         if "A_IA" in parameters:
-            matrix = matrix + intrinsic.response(shares, windows, background, parameters)
-        return matrix
-
-    def projections(
-        self, windows: Sequence[Any], background: "Background", parameters: Mapping[str, float]
-    ) -> np.ndarray:
-        """Return the rows of `response` and, with clustered sources, the shares of all bins.
-
-        The first n_bins projections of the shells are the convergence, the others the density
-        contrast of the sources (for `observe`); shape (n_bins or 2 n_bins, n_shells).
-        """
-        matrix = self.response(windows, background, parameters)
-        if self.source_bias == 0:
-            return matrix
-        return np.concatenate([matrix, self.shell_weights(windows, parameters)])
+            z = np.array([window.zeff for window in windows])
+            convergence = convergence + np.diag(intrinsic.alignment(z, background, parameters))
+        return lensing.SourcePlanes(self.shell_weights(windows, parameters), convergence)
 
     def observe(
         self,
         shear: np.ndarray,
         base: BaseMeasure,
         parameters: Mapping[str, float],
-        overdensity: np.ndarray | None = None,
+        density: np.ndarray | None = None,
     ) -> np.ndarray:
         """Return the observed shear: (1 + m) shear + shape noise, shape (n_bins, 2, n_pix).
 
@@ -145,35 +132,31 @@ class Survey:
             The random numbers.
         parameters
             All parameters by name; `m_1`, `m_2`, ... are multiplicative biases.
-        overdensity
-            Density contrast of the sources on the whole sky, shape (n_bins, 12 nside^2), RING.
+        density
+            Sources in each pixel relative to the mean, shape (n_bins, n_pix), if they cluster.
         """
         bias = np.array([parameters.get(f"m_{b}", 0.0) for b in range(1, self.n_bins + 1)])
-        galaxies = self.galaxies(base, overdensity)
+        galaxies = self.galaxies(base, density)
         observed = (1 + bias)[:, None, None] * shear + self.noise(base, galaxies)
         # ASSUME a pixel without galaxies holds zero, as in maps made of catalogues
         observed[np.broadcast_to((galaxies == 0)[:, None], observed.shape)] = 0.0
         return observed
 
-    def galaxies(self, base: BaseMeasure, overdensity: np.ndarray | None = None) -> np.ndarray:
+    def galaxies(self, base: BaseMeasure, density: np.ndarray | None = None) -> np.ndarray:
         """Return the number of galaxies in every pixel, shape (n_bins, n_pix).
 
         Notes
         -----
         Counts are the Poisson quantiles of uniform numbers with a stream of their own, so two
         tiers of a draw whose densities differ a little have counts that differ a little.
-
-        ASSUME galaxies trace the density of their bin with a constant linear bias, with none where
-        that is below -1 / bias, and the shear of a pixel stays that of the bin's n(z): sources do
-        not weight the line of sight within a pixel (no source-lens clustering).
         """
         mean = (self.n_gal * self._pixel_area)[:, None] * np.broadcast_to(
             self.coverage, self.pixel.shape
         )
         if not self.poisson:
             return mean
-        if overdensity is not None and len(overdensity):
-            mean = mean * np.maximum(1 + self.source_bias * overdensity[:, self.pixel_ring], 0)
+        if density is not None:
+            mean = mean * density
         sky = 12 * self.nside**2
         uniform = [base.rng("counts", b).random(sky)[self.pixel] for b in range(self.n_bins)]
         return poisson_quantile(np.stack(uniform), mean)

@@ -7,7 +7,7 @@ from typing import Any
 
 from mflens.errors import ConfigError
 from mflens.problems import empty_prior, not_increasing
-from mflens.theory.parameters import reach
+from mflens.theory.parameters import DARK_ENERGY, Z_MAX, given, reach
 
 Config = Mapping[str, Any]
 
@@ -61,6 +61,11 @@ def check_nuisances(config: Config) -> Iterator[str]:
             yield f"{key}: it may reach {reach(entry)[0]:g}, not above {floor:g}; narrow the prior."
     if isinstance(nuisances.get("z_pivot_IA"), Mapping):
         yield f"{KEY}.nuisances.z_pivot_IA: the pivot redshift has no prior; give a number."
+    pivot = nuisances.get("z_pivot_IA", 0.0)
+    if not isinstance(pivot, Mapping) and pivot < 0:
+        yield f"{KEY}.nuisances.z_pivot_IA: {pivot} is no redshift; give a number from 0 up."
+    if "z_pivot_IA" in nuisances and "eta_IA" not in nuisances:
+        yield f"{KEY}.nuisances.z_pivot_IA: no power law has this pivot; add eta_IA or remove it."
     if "eta_IA" in nuisances and not {"A_IA", "z_pivot_IA"} <= nuisances.keys():
         yield (
             f"{KEY}.nuisances.eta_IA: a power law needs an amplitude and a pivot; give A_IA and "
@@ -88,12 +93,13 @@ def check_mask(config: Config) -> Iterator[str]:
         )
 
 
-def comoving_distance(z: float, Omega_m: float) -> float:
-    """Return the comoving distance in Mpc/h to redshift z in flat LCDM without radiation."""
+def comoving_distance(z: float, Omega_m: float, w0: float = -1.0, wa: float = 0.0) -> float:
+    """Return the comoving distance in Mpc/h to redshift z in a flat universe without radiation."""
     import numpy as np
 
     grid = np.linspace(0.0, z, 2049)
-    expansion = np.sqrt(Omega_m * (1 + grid) ** 3 + 1 - Omega_m)
+    dark = (1 + grid) ** (3 * (1 + w0 + wa)) * np.exp(-3 * wa * grid / (1 + grid))
+    expansion = np.sqrt(Omega_m * (1 + grid) ** 3 + (1 - Omega_m) * dark)
     return LIGHT_SPEED_OVER_100 * float(np.trapezoid(1 / expansion, grid))
 
 
@@ -134,19 +140,28 @@ def _sources(options: Mapping[str, Any]) -> tuple[int, float, str]:
 
 
 def _beyond_shells(config: Config, key: str, z: float) -> Iterator[str]:
-    """Check that the shells reach the deepest source at the prior's lowest matter density."""
+    """Check that the shells reach the deepest source wherever the prior makes it farthest."""
     nuisances = config["simulate"]["survey"]["nuisances"]
     shifts = [reach(entry)[1] for name, entry in nuisances.items() if name.startswith("delta_z_")]
     widths = [reach(entry)[1] for name, entry in nuisances.items() if name.startswith("stretch_")]
     z = z * max([1.0, *widths]) + max([0.0, *shifts])
     shells = config["theory"]["shells"]
     end = shells["n_shells"] * shells["thickness_mpc_h"]
-    lowest = min(max(reach(config["theory"]["parameters"]["Omega_m"])[0], OMEGA_M_FLOOR), 1.0)
-    distance = comoving_distance(z, lowest)
+    parameters = DARK_ENERGY | given(config["theory"]["parameters"])
+    lowest, highest = (min(max(x, OMEGA_M_FLOOR), 1.0) for x in reach(parameters["Omega_m"]))
+    (w0, thawed), (wa, fading) = (reach(parameters[name]) for name in DARK_ENERGY)
+    distance = comoving_distance(z, lowest, w0, wa)
     if distance > end:
         needed = math.ceil(distance / shells["thickness_mpc_h"])
         yield (
-            f"{key}: sources reach z = {z:g}, {distance:.0f} Mpc/h away at Omega_m = {lowest:g}, "
-            f"but the shells end at {end:g} Mpc/h; set theory.shells.n_shells to {needed} or "
-            "lower the redshift."
+            f"{key}: sources reach z = {z:g}, {distance:.0f} Mpc/h away at Omega_m = {lowest:g} "
+            f"and w0 = {w0:g}, but the shells end at {end:g} Mpc/h; set theory.shells.n_shells to "
+            f"{needed} or lower the redshift."
+        )
+    edge = comoving_distance(Z_MAX, highest, thawed, fading)
+    if end > edge:
+        yield (
+            f"theory.shells.n_shells: {shells['n_shells']} shells end at {end:g} Mpc/h, beyond "
+            f"z = {Z_MAX:g}, {edge:.0f} Mpc/h at Omega_m = {highest:g}; set it to "
+            f"{math.floor(edge / shells['thickness_mpc_h'])}."
         )

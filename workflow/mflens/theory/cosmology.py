@@ -8,6 +8,7 @@ import numpy as np
 
 from mflens.theory.growth import Growth, growth_of
 from mflens.theory.kernels import Shells
+from mflens.theory.parameters import Z_MAX
 from mflens.theory.power import Power, compute_background, compute_power
 from mflens.theory.spectra import (
     ShellGrowth,
@@ -19,7 +20,6 @@ from mflens.theory.spectra import (
 if TYPE_CHECKING:
     from cosmology.compat.camb import Cosmology as Background
 
-Z_TABLE_MAX = 6.0
 N_Z_TABLE = 1024
 
 # as `Emulator.power`: all parameters by name, redshifts, largest wavenumber in h/Mpc, growth
@@ -52,7 +52,7 @@ def make_geometry(parameters: Mapping[str, float], shells: Shells) -> Geometry:
 
     background = Background(compute_background(parameters))
     growth = growth_of(parameters)
-    z = np.linspace(0.0, Z_TABLE_MAX, N_Z_TABLE)
+    z = np.linspace(0.0, Z_MAX, N_Z_TABLE)
     chi = np.asarray(background.comoving_distance(z), dtype=float) * parameters["h"]
     first = growth.at("first", 1 / (1 + z))
     return Geometry(parameters, background, growth, shell_growth(shells, chi, z, first))

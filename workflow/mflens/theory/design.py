@@ -4,12 +4,15 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
+from scipy.special import ndtr
 
 from mflens.errors import ConfigError
 from mflens.prior import Prior
+from mflens.theory.parameters import N_SIGMA
 
 SEED_BITS = 63
 SIMS_PER_SPLIT = 10_000_000
+TAIL = float(ndtr(-N_SIGMA))
 
 
 def draw_design(
@@ -43,7 +46,9 @@ def draw_design(
         rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(number,)))
         n_cosmologies = -(-n_sims // realisations)
         u = sobol_points(n_cosmologies, len(prior.names), rng=rng)
-        theta = np.repeat(prior.from_unit(u), realisations, axis=0)[:n_sims]
+        # normal priors end where the emulator's training does
+        theta = prior.from_unit(np.clip(u, TAIL, 1 - TAIL))
+        theta = np.repeat(theta, realisations, axis=0)[:n_sims]
         index = np.arange(n_sims)
         frame = pd.DataFrame(
             {
@@ -162,12 +167,12 @@ def allocate_sims(
         For every split the chosen rows with columns `cosmology`, parameters and `file_<tier>`.
     """
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(len(sizes),)))
-    order: dict[tuple[float, ...], float] = {}
+    order: dict[tuple[str, ...], float] = {}
     offered = {}
     for split, tiers in disk_splits.items():
         sims = join_tables([tables[tier] for tier in tiers], tiers)
         known = [name for name in names if name in sims]
-        keys = [tuple(row) for row in sims[known].to_numpy(dtype=float).round(9)]
+        keys = [tuple(f"{x:.9g}" for x in row) for row in sims[known].to_numpy(dtype=float)]
         for key in keys:
             order.setdefault(key, rng.random())
         sims = sims.assign(cosmology=[order[key] for key in keys]).sort_values("cosmology")
@@ -220,7 +225,7 @@ def join_tables(tables: Sequence[pd.DataFrame], tiers: Sequence[str]) -> pd.Data
     for tier, low in zip(tiers[:-1], named[:-1], strict=True):
         top = top.merge(low, on="pair", suffixes=("", "_low"))
         for name in [c for c in top if f"{c}_low" in top]:
-            differ = ~np.isclose(top[name], top[f"{name}_low"], rtol=1e-6)
+            differ = ~np.isclose(top[name], top[f"{name}_low"], rtol=1e-6, atol=0)
             if differ.any():
                 raise ConfigError(
                     f"simulate.tiers: pair {top['pair'][differ].iloc[0]} has different {name} in "

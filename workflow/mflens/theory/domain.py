@@ -10,6 +10,8 @@ from mflens.errors import ConfigError
 from mflens.theory.design import sobol_points
 from mflens.theory.parameters import AMPLITUDES, DARK_ENERGY, power_parameters, reach
 
+EMULATOR_STREAM = 1_000_003  # apart from the streams of the design
+
 
 @dataclass(frozen=True)
 class Domain:
@@ -40,7 +42,9 @@ class Domain:
 
     def draw(self, n: int, seed: int, stream: int) -> np.ndarray:
         """Draw free parameters, shape (n, d), from a scrambled Sobol sequence of its own."""
-        rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(stream,)))
+        rng = np.random.default_rng(
+            np.random.SeedSequence(seed, spawn_key=(EMULATOR_STREAM, stream))
+        )
         u = sobol_points(n, len(self.free), rng=rng)
         low, high = np.array(list(self.free.values())).T
         return low + u * (high - low)

@@ -6,7 +6,8 @@ from typing import Any
 SHAPE = ("Omega_m", "h", "n_s", "Omega_b", "m_nu", "w0", "wa")
 AMPLITUDES = ("sigma_8", "S_8", "A_s")
 DARK_ENERGY = {"w0": -1.0, "wa": 0.0}  # a cosmological constant, where the config says nothing
-N_SIGMA = 4.0  # how far from its mean a normal prior is taken to reach
+N_SIGMA = 4.0  # ASSUME a normal prior reaches so far from its mean; draws beyond stand there
+Z_MAX = 6.0  # to which distances and growth are tabulated
 NEUTRINO_EV = 93.14  # m_nu over Omega_nu h^2 (eV)
 
 

@@ -18,7 +18,6 @@ N_K = 400
 # HMCode integrates the variance over all scales: cut at 5/Mpc, the power of z = 2.6 is 3 per cent
 # off for sigma_8 = 0.6, whatever k is asked for; cut here, 0.3 per cent
 K_CUT_MPC = 20.0
-LOG10_T_AGN = 7.8  # CAMB's own, where the config says nothing
 
 
 @dataclass(frozen=True)
@@ -124,7 +123,7 @@ def feedback_response(cosmology: Mapping[str, float], z: np.ndarray, k: np.ndarr
         As for `compute_power`, with `log10_T_AGN`, the logarithm of the heating temperature in K.
     z, k
         Redshifts, shape (n_z,), and ascending wavenumbers in h/Mpc, shape (n_k,). Wavenumbers
-        beyond 1e-4 h/Mpc get the value there.
+        below 1e-4 h/Mpc get the value there.
 
     Returns
     -------
@@ -152,15 +151,6 @@ def feedback_response(cosmology: Mapping[str, float], z: np.ndarray, k: np.ndarr
     _, with_feedback = tabulate(results, K_MIN_H_MPC, k_max, "mead2020_feedback", cosmology)
     ratio = (with_feedback / without)[_rows(z)]
     return np.stack([np.interp(np.log(k), np.log(table), row) for row in ratio])
-
-
-def derive_amplitude(cosmology: Mapping[str, float]) -> dict[str, float]:
-    """Return `sigma_8` and `S_8` of a cosmology, whichever amplitude it is given by."""
-    omega_m = cosmology["Omega_m"]
-    sigma_8 = wanted_sigma_8(cosmology)
-    if sigma_8 is None:
-        sigma_8 = set_amplitude(compute_transfer(cosmology, np.zeros(1), 1.0), cosmology)
-    return {"sigma_8": sigma_8, "S_8": sigma_8 * (omega_m / 0.3) ** 0.5}
 
 
 def compute_transfer(
@@ -232,8 +222,9 @@ def tabulate(
     params = results.Params
     params.NonLinear = camb.model.NonLinear_both if nonlinear else camb.model.NonLinear_none
     if nonlinear:
-        feedback = (cosmology or {}).get("log10_T_AGN", LOG10_T_AGN)
-        params.NonLinearModel.set_params(nonlinear, HMCode_logT_AGN=feedback)
+        name, known = "log10_T_AGN", cosmology or {}
+        feedback = {"HMCode_logT_AGN": known[name]} if name in known else {}
+        params.NonLinearModel.set_params(nonlinear, **feedback)
     # forgets the ratio of another model or amplitude
     results.calc_power_spectra()
     k, _, power = results.get_matter_power_spectrum(

@@ -1,7 +1,6 @@
 """Training of the emulator: spectra by CAMB, networks, and their error on held-out cosmologies."""
 
 import logging
-import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -269,31 +268,3 @@ def measure_errors(emulator: Emulator, held_out: Mapping[str, np.ndarray]) -> pd
             rows.append((name, low, min(high, k[-1]), len(found), *map(float, q)))
     columns = ["power", "k_min", "k_max", "n_cosmologies", "q68", "q95", "q99", "largest"]
     return pd.DataFrame(rows, columns=columns)
-
-
-def seconds_per_cosmology(
-    emulator: Emulator, z: np.ndarray, n_emulated: int, n_camb: int
-) -> dict[str, float]:
-    """Return what the power of one cosmology costs, by `emulator` (growth included) and `camb`.
-
-    Parameters
-    ----------
-    emulator
-        The emulator.
-    z
-        Redshifts, shape (n_z,).
-    n_emulated, n_camb
-        Over how many cosmologies each time is averaged.
-    """
-    theta = emulator.domain.draw(max(n_emulated, n_camb), seed=0, stream=2)
-    cosmologies = [emulator.domain.complete(each) for each in theta]
-    started = time.perf_counter()
-    for cosmology in cosmologies[:n_emulated]:
-        emulator.power(cosmology, z, emulator.k_max, growth_of(cosmology))
-    emulated = time.perf_counter()
-    for cosmology in cosmologies[:n_camb]:
-        compute_power(cosmology, z, emulator.k_max, emulator.nonlinear)
-    return {
-        "emulator": (emulated - started) / n_emulated,
-        "camb": (time.perf_counter() - emulated) / n_camb,
-    }
