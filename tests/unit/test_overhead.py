@@ -49,7 +49,9 @@ JOB = """
 import os, sys
 from types import SimpleNamespace
 from mflens.job import start_job
-start_job(SimpleNamespace(log=sys.argv[1:], rule="some_rule", threads=3, wildcards={}))
+nothing = {name: {} for name in ("input", "output", "params", "wildcards")}
+config = {"results_dir": os.getcwd(), "seed": 1}
+start_job(SimpleNamespace(log=sys.argv[1:], rule="some_rule", threads=3, config=config, **nothing))
 print(os.environ["OMP_WAIT_POLICY"], os.environ["OMP_NUM_THREADS"])
 """
 
