@@ -6,8 +6,10 @@ import sys
 import pandas as pd
 import pytest
 
+from configs import read_config
 from mflens.cost import summarise_overhead
 from mflens.job import read_start
+from mflens.plan import Plan
 
 # two cores; the last job waits for both others
 SCHEDULE = pd.DataFrame(
@@ -33,11 +35,23 @@ def test_jobs_of_an_earlier_run_do_not_count():
     pd.testing.assert_frame_equal(found, summarise_overhead(SCHEDULE))
 
 
+@pytest.mark.parametrize("power", ["emulator", "camb"])
+def test_every_job_costs_once(power):
+    config = read_config()
+    plan = Plan(config | {"theory": config["theory"] | {"power": power}})
+    emulator, files = plan.emulator_benchmarks(), plan.simulation_benchmarks()
+    assert bool(emulator) == (power == "emulator") and set(emulator) <= set(files)
+    files += plan.other_benchmarks()
+    assert len(set(files)) == len(files)
+
+
 JOB = """
 import os, sys
 from types import SimpleNamespace
 from mflens.job import start_job
-start_job(SimpleNamespace(log=sys.argv[1:], rule="some_rule", threads=3, wildcards={}))
+nothing = {name: {} for name in ("input", "output", "params", "wildcards")}
+config = {"results_dir": os.getcwd(), "seed": 1}
+start_job(SimpleNamespace(log=sys.argv[1:], rule="some_rule", threads=3, config=config, **nothing))
 print(os.environ["OMP_WAIT_POLICY"], os.environ["OMP_NUM_THREADS"])
 """
 

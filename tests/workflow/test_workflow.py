@@ -107,6 +107,7 @@ class TestSmokeRun:
             ("tabulate_methods/methods", METHODS_COLUMNS),
             ("tabulate_pairing/pairing", PAIRING_COLUMNS),
             ("tabulate_cost/cost", COST_COLUMNS),
+            ("tabulate_cost/overhead", ["what", "core_s", "share"]),
         ],
     )
     def test_tables(self, smoke, table, columns):

@@ -9,7 +9,7 @@ import pandas as pd
 SIMULATION_RULES = ("compute_spectra", "simulate_maps", "measure_spectra")
 EMULATOR_RULES = ("compute_training_power", "train_emulator")
 NONE = "-"
-PAUSE_S = 60.0  # nothing runs for so long only between two runs
+PAUSE_S = 10.0  # nothing runs for so long only between two runs
 
 
 def summarise_cost(jobs: pd.DataFrame) -> pd.DataFrame:

@@ -192,12 +192,10 @@ class Plan:
 
     def simulation_benchmarks(self) -> list[str]:
         """Return the benchmark files of all simulations and of their theory, emulator included."""
-        emulator = [f"compute_training_power/{part}" for part in self.training_chunks()]
-        emulator += ["train_emulator/emulator"] if self.emulator else []
-        theory = [f"{self.results}/{file}" for file in emulator]
-        theory += [file for split in self.splits for file in self.chunks("compute_spectra", split)]
+        theory = [file for split in self.splits for file in self.chunks("compute_spectra", split)]
         rules = ("simulate_maps", "measure_spectra")
-        return self.benchmarks(theory + [file for rule in rules for file in self.files(rule)])
+        sims = [file for rule in rules for file in self.files(rule)]
+        return self.emulator_benchmarks() + self.benchmarks(theory + sims)
 
     def other_benchmarks(self) -> list[str]:
         """Return the benchmark files of what is done once for all sims and methods."""
@@ -205,15 +203,12 @@ class Plan:
         if any(shares_mesh(split, self.ladder, self.simulate) for split in self.splits):
             files.append("compute_whitening/whitening")
         files += ["sample_posterior/samples", "score_posterior/scores"]
-        found = self.benchmarks([f"{self.results}/{file}" for file in files])
-        return found + self.emulator_benchmarks()
+        return self.benchmarks([f"{self.results}/{file}" for file in files])
 
     def emulator_benchmarks(self) -> list[str]:
         """Return the benchmark files of the emulator, none where CAMB computes the power."""
-        if not self.emulator:
-            return []
         files = [f"compute_training_power/{part}" for part in self.training_chunks()]
-        files.append("train_emulator/emulator")
+        files += ["train_emulator/emulator"] if self.emulator else []
         return self.benchmarks([f"{self.results}/{file}" for file in files])
 
     def training_chunks(self) -> list[str]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
-from scipy import special
+from scipy.special import ndtr
 
 from mflens.errors import ConfigError
 from mflens.prior import Prior
@@ -12,7 +12,7 @@ from mflens.theory.parameters import N_SIGMA
 
 SEED_BITS = 63
 SIMS_PER_SPLIT = 10_000_000
-TAIL = special.ndtr(-N_SIGMA)
+TAIL = float(ndtr(-N_SIGMA))
 
 
 def draw_design(
