@@ -59,7 +59,7 @@ def test_clock_set_back(tiny, record_property):
 def test_out_of_memory_in_a_simulation(tiny, groups, record_property):
     """A job that gets no more memory (RLIMIT_AS) once it simulates."""
     run, configs = tiny
-    runner = copy_run(run, "memory")
+    runner = copy_run(run, "starved")
     (runner.folder / SIMULATED).unlink()
     log = runner.folder / SIMULATED.replace("results", "results/logs").replace(".h5", ".log")
     log.unlink()
