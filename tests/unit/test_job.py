@@ -19,10 +19,12 @@ from mflens.provenance import atomic
     [
         (MemoryError(), ["memory", "mem_mb", "-c1"]),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory"), ["memory", "mem_mb"]),
+        (ImportError("h5.so: failed to map segment from shared object"), ["memory", "mem_mb"]),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), ["memory", "mem_mb"]),
         (OSError(errno.ENOSPC, "no", "results/x.log"), ["results/x.log", "No space left", "room"]),
         (DataError("a.h5 is empty; delete it."), ["a.h5 is empty; delete it."]),
     ],
-    ids=["memory", "tensor", "disk", "data"],
+    ids=["memory", "tensor", "import", "fork", "disk", "data"],
 )
 def test_errors_that_a_user_can_mend_are_sentences(error, words):
     said = job._sentence(error)

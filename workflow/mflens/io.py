@@ -8,6 +8,7 @@ from (`provenance`), against which files are checked when they are read.
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,13 +55,17 @@ def write_hdf5(
             "theory.parameters or report this config."
         )
 
-    with atomic(path) as temporary, h5py.File(temporary, "w") as file:
+    # in memory first: HDF5 itself cannot end its process cleanly on a full disk
+    buffer = BytesIO()
+    with h5py.File(buffer, "w") as file:
         for name, array in datasets.items():
             data = file.create_dataset(name, data=np.ascontiguousarray(array))
             data.attrs["sha256"] = _digest(np.asarray(array))
         for key, value in {**provenance(), **attributes}.items():
             file.attrs[key] = value
         file.attrs["sha256"] = _digest_attributes(dict(file.attrs))
+    with atomic(path) as temporary:
+        temporary.write_bytes(buffer.getbuffer())
 
 
 def read_hdf5(

@@ -16,6 +16,11 @@ from mflens.provenance import ROOM, start_record, unwritable
 
 QUIET = {"pysco", "healpy"}
 PR_SET_PDEATHSIG = 1  # Linux: the signal that a process gets when its parent dies
+# of other errors that want of memory causes: in torch, the system, threads and late imports
+NO_MEMORY = (
+    "can't allocate memory", "Cannot allocate memory", "can't start new thread",
+    "failed to map segment",
+)  # fmt: skip
 RUN = "MFLENS_RUN"  # variable with the process id of the run
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 # numba's threads would spin between loops, on cores that ducc0's, scipy's or other jobs could use
@@ -112,7 +117,7 @@ def _sentence(error: BaseException) -> str:
     """Return what to tell the user about an error, nothing if it is not theirs to mend."""
     if isinstance(error, MflensError):
         return str(error)
-    if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
+    if isinstance(error, MemoryError) or any(words in str(error) for words in NO_MEMORY):
         return (
             "not enough memory for this job; run fewer at once (-c1), give it more mem_mb, or "
             "lower simulate.mesh.n_mesh, nside or chunk_size."
