@@ -23,7 +23,7 @@ from mflens.simulate.lightcone import Mesh
 from mflens.theory.spectra import mesh_wavenumbers
 
 SMOOTHING_MPC_H = 14.0  # of the flow: what is smaller moves nothing
-STEP = 0.1  # in D
+STEP = 0.2  # in D
 # central differences of eighth order
 STENCIL = np.array([4 / 5, -1 / 5, 4 / 105, -1 / 280], dtype=np.float32)
 
