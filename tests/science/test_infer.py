@@ -16,7 +16,8 @@ from torch import nn
 from mflens.evaluate import posterior as evaluate
 from mflens.infer.losses import Adjustment, MlmcObjective, Pairs, PlainObjective, mean_nll
 from mflens.infer.tasks import TaskData, TaskSettings, fit_methods
-from mflens.infer.training import Training, fit, new_generator, seeded
+from mflens.infer.training import Training, fit
+from mflens.seeding import new_generator, seeded
 
 A = torch.tensor([[1.0, 0.3], [-0.2, 0.8], [0.5, 0.5]])
 B = torch.tensor([[0.9, 0.35], [-0.15, 0.9], [0.45, 0.45]])

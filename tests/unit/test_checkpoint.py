@@ -10,7 +10,8 @@ from mflens.infer.checkpoint import Checkpoint
 from mflens.infer.losses import Pairs
 from mflens.infer.methods import Data, Settings, fit_method
 from mflens.infer.posterior import CompressorFlow
-from mflens.infer.training import Training, new_generator, seeded
+from mflens.infer.training import Training
+from mflens.seeding import new_generator, seeded
 
 TRAINING = Training(max_epochs=3, batch_size=8, learning_rate=1e-2, patience=3, clip_norm=5.0)
 INPUTS = (torch.ones(3), "the same")

@@ -14,7 +14,7 @@ from mflens.compress import (
     pixel_frame,
 )
 from mflens.errors import ConfigError, DataError
-from mflens.infer.training import new_generator, seeded
+from mflens.seeding import new_generator, seeded
 
 
 def make_compressor(pixel, nside=8, n_bins=2, **changes):

@@ -24,8 +24,8 @@ from mflens.infer.losses import Pairs
 from mflens.infer.replicas import FlowReplicas
 from mflens.infer.scaler import Scaler
 from mflens.infer.tasks import METHODS, TaskData, TaskSettings, fit_methods
-from mflens.infer.training import new_generator, seeded
 from mflens.io import load_model, save_model
+from mflens.seeding import new_generator, seeded
 
 N_REPETITIONS, N_FOLDS = 2, 3
 FLOW = {"transforms": 1, "hidden_features": 8, "bins": 4}

@@ -14,9 +14,10 @@ from mflens.infer.linear import fit_linear, fit_linear_high
 from mflens.infer.losses import Adjustment, MlmcObjective, Pairs, PlainObjective, nll
 from mflens.infer.methods import METHODS, Data, Settings, fit_method, pretrain
 from mflens.infer.posterior import CompressorFlow, Posterior, StandardNormal, sample_theta
-from mflens.infer.training import Training, fit, new_generator, seeded
+from mflens.infer.training import Training, fit
 from mflens.io import load_model, save_model
 from mflens.prior import Prior
+from mflens.seeding import new_generator, seeded
 
 TRAINING = Training(max_epochs=3, batch_size=8, learning_rate=1e-3, patience=3, clip_norm=5.0)
 SETTINGS = Settings(TRAINING, TRAINING, 2, torch.device("cpu"), 1)

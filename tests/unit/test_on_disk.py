@@ -10,7 +10,7 @@ from astropy.cosmology import FlatLambdaCDM
 
 from mflens.errors import ConfigError, DataError
 from mflens.plan import DISK_CLASSES, DISK_TIERS, NEED_PAIRS
-from mflens.simulate import harmonics
+from mflens.simulate import harmonics, lensing
 from mflens.simulate.chunk import Sim, lens, make_draw, simulate_chunk, source_planes
 from mflens.simulate.lightcone import Mesh
 from mflens.simulate.on_disk.cosmogrid import read_cosmogrid
@@ -22,7 +22,7 @@ from mflens.simulate.on_disk.plain import (
     read_hdf5_shear,
     read_hdf5_shells,
 )
-from mflens.simulate.shells_on_disk import ShearOnDisk, ShellsOnDisk, convergence_of, regrade
+from mflens.simulate.shells_on_disk import ShearOnDisk, ShellsOnDisk, regrade
 from mflens.simulate.survey import Survey
 from mflens.simulate.tiers import BUILT_IN, Draw, Sky
 from mflens.theory.cosmology import make_geometry
@@ -429,7 +429,7 @@ def test_shear_of_other_bins_or_too_coarse_is_refused(tmp_path, cosmology):
 def test_convergence_of_shear_is_the_inverse():
     alm = healpy.map2alm(DELTA[0], lmax=16, iter=10)
     alm[[0, 1, 17]] = 0
-    found = convergence_of(shear_of(alm, NSIDE, 16)[None], NSIDE, 16)
+    found = lensing.convergence_of(shear_of(alm, NSIDE, 16)[None], NSIDE, 16)
     np.testing.assert_allclose(found[0], healpy.alm2map(alm, NSIDE, lmax=16), atol=1e-3)
 
 

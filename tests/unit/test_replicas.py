@@ -18,14 +18,8 @@ from mflens.infer.losses import (
     weigh_levels,
 )
 from mflens.infer.replicas import FlowReplicas, take
-from mflens.infer.training import (
-    Training,
-    clip_gradients,
-    fit,
-    fit_without_validation,
-    new_generator,
-    seeded,
-)
+from mflens.infer.training import Training, clip_gradients, fit, fit_without_validation
+from mflens.seeding import new_generator, seeded
 
 N_REPLICAS, N = 3, 12
 FLOW = {"transforms": 2, "hidden_features": 8, "bins": 4}

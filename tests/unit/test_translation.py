@@ -15,7 +15,7 @@ from mflens.infer.losses import Pairs, nll
 from mflens.infer.paired import Fidelities, Ladder, fit_paired, measure_beta
 from mflens.infer.replicas import FlowReplicas
 from mflens.infer.ridge import PENALTIES, fit_offset, fit_ridge, residual_covariance
-from mflens.infer.training import Training, new_generator, seeded
+from mflens.infer.training import Training
 from mflens.infer.translation import (
     fit_translation,
     freshen,
@@ -25,6 +25,7 @@ from mflens.infer.translation import (
     shrunk_covariance,
     translate,
 )
+from mflens.seeding import new_generator, seeded
 
 
 def draw(*shape, seed=0):

@@ -14,7 +14,7 @@ from torch import Tensor
 from mflens.infer.gaussian import LinearDensity
 from mflens.infer.replicas import FlowReplicas
 from mflens.infer.scaler import Scaler
-from mflens.infer.training import new_generator
+from mflens.seeding import new_generator
 
 Arguments = dict[str, Any]
 

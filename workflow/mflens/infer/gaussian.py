@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from mflens.infer.ridge import fit_offset, fit_ridge, residual_covariance
-from mflens.infer.training import new_generator
+from mflens.seeding import new_generator
 
 N_DIRECTIONS, N_PROPOSALS = 128, 1024  # of the GHK simulator, for masses and for samples
 

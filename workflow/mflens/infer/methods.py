@@ -22,8 +22,9 @@ from mflens.infer.losses import Adjustment, MlmcObjective, Pairs, PlainObjective
 from mflens.infer.paired import Fidelities, fit_paired
 from mflens.infer.posterior import CompressorFlow, Posterior, StandardNormal
 from mflens.infer.replicas import FlowReplicas
-from mflens.infer.training import Objective, Training, fit, new_generator, seeded
+from mflens.infer.training import Objective, Training, fit
 from mflens.infer.translation import freshen
+from mflens.seeding import new_generator, seeded
 
 History = list[dict[str, Any]]
 

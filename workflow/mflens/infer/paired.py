@@ -21,8 +21,9 @@ from torch import Tensor
 
 from mflens.infer.losses import ControlVariateObjective, Pairs, nll, weigh_levels
 from mflens.infer.replicas import FlowReplicas
-from mflens.infer.training import Training, fit, new_generator
+from mflens.infer.training import Training, fit
 from mflens.infer.translation import Translation, fit_translation, translate
+from mflens.seeding import new_generator
 
 N_DRAWS = 8  # of noise that a loss of pairs or a covariance averages over
 N_BULK_DRAWS = 2  # the same for held-out bulk sims, of which there are many

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from torch.distributions import Independent, MultivariateNormal, Normal
 
 from mflens.compress import HealpixCompressor
-from mflens.infer.training import seeded
 from mflens.prior import Prior
+from mflens.seeding import seeded
 
 Arguments = dict[str, Any]
 

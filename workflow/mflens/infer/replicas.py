@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.distributions import Normal
 from torch.func import functional_call, stack_module_state, vmap
 
-from mflens.infer.training import seeded
+from mflens.seeding import seeded
 
 Arguments = dict[str, Any]
 MAX_ROWS = 200_000  # evaluated at a time, to bound memory

@@ -29,7 +29,8 @@ from mflens.infer.losses import Adjustment, MlmcObjective, Pairs, PlainObjective
 from mflens.infer.paired import Fidelities, fit_paired
 from mflens.infer.replicas import FlowReplicas, take
 from mflens.infer.scaler import Scaler
-from mflens.infer.training import Training, fit, fit_without_validation, new_generator, seeded
+from mflens.infer.training import Training, fit, fit_without_validation
+from mflens.seeding import new_generator, seeded
 
 History = list[dict[str, Any]]
 Sims = tuple[Tensor, Tensor]

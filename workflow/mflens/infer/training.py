@@ -5,7 +5,6 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -262,19 +261,6 @@ def evaluate(
             "step 0 of the next; lower learning_rate or look for non-finite sims."
         )
     return loss
-
-
-@contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Give libraries that draw from torch's global stream a seed, and restore the stream."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        yield
-
-
-def new_generator(seed: int) -> torch.Generator:
-    """Return a generator of random numbers on the CPU with this seed."""
-    return torch.Generator().manual_seed(seed)
 
 
 def resolve_device(device: str) -> torch.device:

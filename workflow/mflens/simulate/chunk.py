@@ -15,7 +15,6 @@ from mflens.simulate import harmonics, lensing
 from mflens.simulate.lightcone import FIRST_OBSERVER, LightCone, place_observer
 from mflens.simulate.matching import linear_colour, linear_density, matched_harmonics
 from mflens.simulate.randomness import BaseMeasure
-from mflens.simulate.shells_on_disk import convergence_of
 from mflens.simulate.survey import Survey
 from mflens.simulate.tiers import Draw, Sky, Tier
 from mflens.theory.cosmology import Cosmology
@@ -175,7 +174,7 @@ def lens(
                 f"{draw.file} has shear of {len(full)} bins but the survey has {survey.n_bins}; "
                 "give simulate.survey the bins and n(z) of these maps."
             )
-        kappa = convergence_of(full, sky.nside, sky.ell_max)
+        kappa = lensing.convergence_of(full, sky.nside, sky.ell_max)
         return kappa, full[:, :, survey.pixel_ring], None
     delta = np.stack(list(tier.density_shells(cosmology, draw)))
     kappa, pixel = planes.response @ delta, survey.pixel_ring

@@ -54,6 +54,7 @@ def source_shares(z: np.ndarray, n_of_z: np.ndarray, windows: Sequence[Any]) -> 
     windows
         Radial windows of the shells (`shell_windows`).
     """
+    # ASSUME the sources of a shell sit at its effective distance
     shares = np.asarray(glass.partition(z, n_of_z, windows))
     shares = shares.reshape(len(windows), len(n_of_z)).T
     return shares / shares.sum(axis=1, keepdims=True)
@@ -168,3 +169,11 @@ def clustered_shear(
         total += sources[:, None] * shear((row @ delta)[None], ell_max, pixel)
         density += sources
     return total / np.where(density > 0, density, 1)[:, None], density
+
+
+def convergence_of(shear: np.ndarray, nside: int, ell_max: int) -> np.ndarray:
+    """Return the convergence, shape (n_bins, n_pix), of the E modes of shear (n_bins, 2, n_pix)."""
+    factor = harmonics.shear_factor(ell_max)[harmonics.degrees(ell_max)]
+    inverse = np.divide(1.0, factor, out=np.zeros_like(factor), where=factor != 0)
+    e_modes = (harmonics.analyse(pair, ell_max, spin=2)[0] for pair in shear)
+    return np.stack([harmonics.synthesise(alm * inverse, nside, ell_max) for alm in e_modes])

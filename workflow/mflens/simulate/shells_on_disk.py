@@ -41,7 +41,7 @@ SHEAR_READERS: dict[str, Callable[[Path], np.ndarray]] = {
     "fits": read_fits_shear,
 }
 OVERSAMPLING = 4  # resolution, over that of the maps, to which finer files are averaged first
-LARGEST_HOLE_MPC_H = 100.0  # around the observer, where shells may be missing
+LARGEST_HOLE_MPC_H = 100.0  # ASSUME nothing is missed so near the observer, where shells may lack
 
 
 @dataclass(frozen=True)
@@ -178,11 +178,3 @@ def regrade(delta: np.ndarray, nside: int, ell_max: int) -> np.ndarray:
         return delta
     averaged = healpy.ud_grade(delta, min(found, OVERSAMPLING * nside))
     return harmonics.synthesise(harmonics.analyse(averaged, ell_max), nside, ell_max)
-
-
-def convergence_of(shear: np.ndarray, nside: int, ell_max: int) -> np.ndarray:
-    """Return the convergence, shape (n_bins, n_pix), of the E modes of shear (n_bins, 2, n_pix)."""
-    factor = harmonics.shear_factor(ell_max)[harmonics.degrees(ell_max)]
-    inverse = np.divide(1.0, factor, out=np.zeros_like(factor), where=factor != 0)
-    e_modes = (harmonics.analyse(pair, ell_max, spin=2)[0] for pair in shear)
-    return np.stack([harmonics.synthesise(alm * inverse, nside, ell_max) for alm in e_modes])

@@ -12,7 +12,7 @@ from mflens.infer.losses import Pairs, nll
 from mflens.infer.paired import N_DRAWS, Ladder
 from mflens.infer.replicas import FlowReplicas
 from mflens.infer.tasks import Bench, TaskData, TaskSettings
-from mflens.infer.training import new_generator
+from mflens.seeding import new_generator
 from mflens.simulate.toys import SimulatedToy, Toy
 from mflens.tasks.allocation import level_costs
 

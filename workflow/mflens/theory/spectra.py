@@ -87,8 +87,8 @@ def compress_kernels(kernels: np.ndarray, k: np.ndarray, nodes: np.ndarray) -> n
 def shell_spectra(weights: np.ndarray, growth: ShellGrowth, power: np.ndarray) -> np.ndarray:
     """Return C_l^{ij} of the density contrast in all pairs of shells, in infinite space.
 
-    Between shells sqrt(P_i(k) P_j(k)) stands for the power at unequal times, and inside a shell the
-    root of the power is linear in distance at each k.
+    ASSUME between shells sqrt(P_i(k) P_j(k)) stands for the power at unequal times, and inside a
+    shell the root of the power is linear in distance at each k.
 
     Parameters
     ----------

@@ -9,7 +9,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from mflens.infer.training import new_generator, seeded
+from mflens.seeding import new_generator, seeded
 from mflens.theory.cosmology import make_geometry
 from mflens.theory.domain import Domain
 from mflens.theory.emulator import (

@@ -89,6 +89,7 @@ def density_contrast(values: np.ndarray, unit: str, path: Path) -> np.ndarray:
                 f"{path} holds counts of mean {mean:g} and minimum {lowest:g}; counts are "
                 "positive, give the unit `contrast` if these are density contrasts."
             )
+        # ASSUME a shell has the mean density of the Universe: its monopole is lost
         return values.astype(np.float32) / np.float32(mean) - np.float32(1)
     if unit != "contrast":
         raise DataError(f"{path} has the unit '{unit}'; give counts or contrast.")
