@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import shlex
 import shutil
 import signal
@@ -113,6 +114,19 @@ def flip(path: Path, rng: random.Random) -> None:
     data = bytearray(path.read_bytes())
     data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
     path.write_bytes(data)
+
+
+def planned(printed: str) -> set[str]:
+    """Return the rules of a dry run, but for those that only read measured times."""
+    found = set(re.findall(r"^(\w+) +\d+$", printed, re.MULTILINE))
+    return found - {
+        "all",
+        "total",
+        "tabulate_cost",
+        "plot_cost",
+        "tabulate_methods",
+        "plot_methods",
+    }
 
 
 def sentence(printed: str, *words: str) -> str:
