@@ -58,8 +58,15 @@ def products(results: Path) -> dict[str, Path]:
     return {
         name: path
         for name, path in paths.items()
-        if name.split("/")[0] not in TIMED and not Path(name).name.startswith(".")
+        if not is_timed(Path(name)) and not path.name.startswith(".")
     }
+
+
+def is_timed(path: Path) -> bool:
+    """Say whether a file below the results holds measured times, or the checksum of such a file."""
+    recorded = path.parts[0] == "provenance"
+    rule = path.parts[int(recorded and len(path.parts) > 1)]
+    return rule in TIMED or (recorded and rule == "tabulate_methods")
 
 
 def content(path: Path) -> Any:
