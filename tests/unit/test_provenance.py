@@ -78,12 +78,17 @@ def test_bytes_depend_on_the_config_and_not_on_folder_threads_or_time(tmp_path):
 
 
 def test_records_name_inputs_by_their_checksums(tmp_path):
-    write_all(tmp_path)
-    table = tmp_path / "some_rule/a.csv"
-    with job(tmp_path, rule="next", input=[table, tmp_path / "no_record.csv"]):
-        io.write_json(tmp_path / "next/b.json", {})
-    record = provenance.read_record(tmp_path / "next/b.json")
-    assert record["inputs"] == {"some_rule/a.csv": provenance.sha256_of(table)}
+    write_all(tmp_path / "results")
+    results, mine = tmp_path / "results", tmp_path / "sims.csv"
+    mine.write_text("file\na\n")
+    table, measured = results / "some_rule/a.csv", results / "benchmarks/a.tsv"
+    with job(results, rule="next", input=[table, measured, mine]):
+        io.write_json(results / "next/b.json", {})
+    record = provenance.read_record(results / "next/b.json")
+    assert record["inputs"] == {
+        "some_rule/a.csv": provenance.sha256_of(table),
+        mine.as_posix(): provenance.sha256_of(mine),
+    }
 
 
 @pytest.mark.parametrize("damage", ["truncate", "flip", "empty", "remove"])

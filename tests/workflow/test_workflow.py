@@ -168,7 +168,7 @@ class TestSmokeRun:
         """Damage is told, removed and nothing else, and made anew with the same bytes."""
         assert " ok" in smoke("verify")
         damaged = {
-            "simulate_maps/lognormal/validation/0.h5": lambda b: b[:-99] + b"\0" + b[-98:],
+            "simulate_maps/lognormal/validation/0.h5": flip,
             "plot_sky/sky.png": lambda b: b[: len(b) // 2],
             "tabulate_pairing/pairing.md": lambda b: b"",
         }
@@ -231,3 +231,21 @@ class TestSmokeRun:
         assert {"pretrain_compressor", "finetune_compressor", "tabulate_methods"} <= set(found)
         untouched = {"draw_parameters", "compute_kernels", "simulate_maps", "measure_spectra"}
         assert untouched & set(found) == set()
+
+
+def test_odd_names_are_names(folder):
+    """No shell sees the folder of results, whatever it is called."""
+    runner = Runner(folder, "odd")
+    name = "r é '\"$(touch hacked); `touch hacked` & |x"
+    overlay = runner.overlay({"results_dir": name})
+    runner("--until", "draw_parameters", configs=["smoke", overlay])
+    assert "2 ok" in runner("verify", configs=["smoke", overlay])
+    assert (runner.folder / name / "draw_parameters/parameters.csv").is_file()
+    made = {path.name for path in runner.folder.iterdir()}
+    assert made == {name, ".snakemake", "overlay_0.yaml"}
+
+
+def flip(content: bytes) -> bytes:
+    """Return the bytes of a file with one bit changed."""
+    middle = len(content) // 2
+    return content[:middle] + bytes([content[middle] ^ 4]) + content[middle + 1 :]

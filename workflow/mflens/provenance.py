@@ -95,8 +95,8 @@ def provenance() -> dict[str, Any]:
 
 
 def hash_of(content: Any) -> str:
-    """Return a hash of nested values; entries that are None count as not given."""
-    text = json.dumps(_without_none(content), sort_keys=True, default=str)
+    """Return a hash of nested values in their order; entries that are None count as not given."""
+    text = json.dumps(_without_none(content), default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -140,13 +140,19 @@ def start_record(snakemake: Any) -> None:
 
 
 def checksums(results: Path, paths: Iterable[Path]) -> dict[str, str]:
-    """Return the recorded checksums of those files that have a record, by path."""
-    records = {path: read_record(path) for path in paths}
-    return {
-        path.relative_to(results).as_posix(): record["sha256"]
-        for path, record in records.items()
-        if record and path.is_relative_to(results)
-    }
+    """Return the checksums of a job's inputs, by path: products' as recorded, below the results.
+
+    Snakemake's measurements are left out: they are never the same twice.
+    """
+    found = {}
+    for path in paths:
+        record = read_record(path)
+        if path.is_relative_to(results):
+            if record:
+                found[path.relative_to(results).as_posix()] = record["sha256"]
+        elif path.is_file():
+            found[path.as_posix()] = sha256_of(path)
+    return found
 
 
 @contextmanager
@@ -191,8 +197,8 @@ def _write_record(job: Job, path: Path, temporary: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     output = job.output_of(path).relative_to(job.results).as_posix()
     identity = {"sha256": sha256_of(temporary), "bytes": temporary.stat().st_size, "output": output}
-    record = {**identity, **job.record}
-    text = json.dumps({**record, "record_hash": hash_of(record)}, indent=1, sort_keys=True)
+    record = dict(sorted({**identity, **job.record}.items()))
+    text = json.dumps({**record, "record_hash": hash_of(record)}, indent=1)
     partial = target.with_name(f".{target.stem}.{uuid.uuid4().hex}.json")
     try:
         partial.write_text(f"{text}\n")

@@ -6,6 +6,7 @@ From the command line: python -m mflens.verify [--repair] [results]; as a target
 import argparse
 import fcntl
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -32,6 +33,7 @@ from mflens.provenance import (
     hash_of_config,
     load_record,
     record_path,
+    sha256_of,
 )
 
 ROOT = Path(__file__).parents[2]
@@ -48,7 +50,6 @@ APART = ("logs", "benchmarks", FOLDER)
 STALE = {
     "params changed": "made with another config",
     "set of input files changed": "made from other files",
-    "updated input files": "made from an earlier version of its input",
 }
 # whose arrays and tensors hold numbers alone; scores may be undefined
 FINITE = (
@@ -194,13 +195,20 @@ def _origin_state(
 ) -> tuple[str, str] | None:
     if record["code"] != codes[record["rule"]]:
         return "stale", f"made by other code of {record['rule']}"
+    # Snakemake looks at the inputs as they are: where one is damaged, what was made from it is not
     for path, checksum in record["inputs"].items():
-        if path in known and known[path]["sha256"] != checksum:
+        now = known[path]["sha256"] if path in known else _checksum(path)
+        if now not in ("", checksum):
             return "stale", f"made from another version of {path}"
     if record["output"] not in planned:
         return "left over", "is no part of this config"
     reason = STALE.get(planned[record["output"]])
     return ("stale", reason) if reason else None
+
+
+def _checksum(path: str) -> str:
+    """Return the checksum of a file of the user's, nothing if it is no longer there."""
+    return sha256_of(Path(path)) if os.path.isfile(path) else ""
 
 
 def _code(rule: str, classes: Sequence[str]) -> str:
@@ -223,7 +231,9 @@ def ask_snakemake(config: Mapping[str, Any]) -> dict[str, str]:
     targets += ["benchmarks"] * (results / "measure_speed").is_dir()
     with TemporaryDirectory() as folder:
         written = Path(folder, RUN_CONFIG)
-        written.write_text(yaml.safe_dump(json.loads(json.dumps(config)), allow_unicode=True))
+        # in its order, which is that of the parameters in all products
+        plain = json.loads(json.dumps(config))
+        written.write_text(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True))
         command = [sys.executable, "-m", "snakemake", "--summary", *targets, "--nolock"]
         command += ["--snakefile", str(ROOT / "Snakefile"), "--configfile", str(written)]
         command += ["--workflow-profile", str(ROOT / "workflow/profiles/default")]
