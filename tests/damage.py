@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import shlex
 import shutil
 import signal
@@ -57,8 +58,15 @@ def products(results: Path) -> dict[str, Path]:
     return {
         name: path
         for name, path in paths.items()
-        if name.split("/")[0] not in TIMED and not Path(name).name.startswith(".")
+        if not is_timed(Path(name)) and not path.name.startswith(".")
     }
+
+
+def is_timed(path: Path) -> bool:
+    """Say whether a file below the results holds measured times, or the checksum of such a file."""
+    recorded = path.parts[0] == "provenance"
+    rule = path.parts[int(recorded and len(path.parts) > 1)]
+    return rule in TIMED or (recorded and rule == "tabulate_methods")
 
 
 def content(path: Path) -> Any:
@@ -113,6 +121,19 @@ def flip(path: Path, rng: random.Random) -> None:
     data = bytearray(path.read_bytes())
     data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
     path.write_bytes(data)
+
+
+def planned(printed: str) -> set[str]:
+    """Return the rules of a dry run, but for those that only read measured times."""
+    found = set(re.findall(r"^(\w+) +\d+$", printed, re.MULTILINE))
+    return found - {
+        "all",
+        "total",
+        "tabulate_cost",
+        "plot_cost",
+        "tabulate_methods",
+        "plot_methods",
+    }
 
 
 def sentence(printed: str, *words: str) -> str:
