@@ -75,8 +75,9 @@ def test_files_of_the_survey_count_by_their_content(config, tmp_path):
     assert Plan(config).survey_files == []
     survey["mask"], survey["redshifts"] = str(mask), {"kind": "file", "path": str(table)}
     files = Plan(config).survey_files
-    before = dependencies.digest(files)
+    script = SCRIPTS / "simulate_maps.py"
+    before = dependencies.fingerprint(script, files=files)
     os.utime(mask)
-    assert dependencies.digest(files) == before
+    assert dependencies.fingerprint(script, files=files) == before
     table.write_bytes(b"N(z)")
-    assert dependencies.digest(files) != before
+    assert dependencies.fingerprint(script, files=files) != before

@@ -12,7 +12,9 @@ from pathlib import Path
 PACKAGE = Path(__file__).parent
 
 
-def fingerprint(script: str | Path, classes: Iterable[str] = ()) -> str:
+def fingerprint(
+    script: str | Path, classes: Iterable[str] = (), files: Iterable[str | Path] = ()
+) -> str:
     """Return a hash of the code of a script and of all mflens modules it imports.
 
     Parameters
@@ -21,6 +23,8 @@ def fingerprint(script: str | Path, classes: Iterable[str] = ()) -> str:
         Path of the script.
     classes
         Importable names of further classes (the config's tiers) whose modules count.
+    files
+        Files of the user's that count by their content.
     """
     pending = [Path(script), *_sources(classes)]
     seen: dict[Path, str] = {}
@@ -34,15 +38,9 @@ def fingerprint(script: str | Path, classes: Iterable[str] = ()) -> str:
     digest = hashlib.sha256()
     for code in sorted(seen.values()):
         digest.update(code.encode())
+    for file in files:
+        digest.update(hashlib.sha256(Path(file).read_bytes()).digest())
     return digest.hexdigest()[:16]
-
-
-def digest(paths: Iterable[str | Path]) -> str:
-    """Return a hash of the contents of files, in their order."""
-    found = hashlib.sha256()
-    for path in paths:
-        found.update(hashlib.sha256(Path(path).read_bytes()).digest())
-    return found.hexdigest()[:16]
 
 
 def _imported(tree: ast.Module) -> Iterator[Path]:

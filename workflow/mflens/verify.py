@@ -23,6 +23,7 @@ import yaml
 from mflens.check import check_config
 from mflens.dependencies import fingerprint
 from mflens.errors import DataError, MflensError
+from mflens.plan import Plan
 from mflens.problems import line
 from mflens.provenance import (
     FOLDER,
@@ -105,7 +106,6 @@ def verify(config: Mapping[str, Any]) -> list[Finding]:
     if not records:
         raise DataError(f"{results} holds no records of products; run snakemake first.")
     planned = ask_snakemake(config)
-    classes = [t["class"] for t in config["simulate"]["tiers"].values() if "class" in t]
     found = [Finding(RUN_CONFIG, *_state_of_config(results))]
     known: dict[str, Record] = {}
     for path in records:
@@ -115,7 +115,7 @@ def verify(config: Mapping[str, Any]) -> list[Finding]:
         except DataError:
             planned_too = product in planned
             found.append(Finding(product, "broken", "its record is damaged", product, planned_too))
-    codes = {rule: _code(rule, classes) for rule in {r["rule"] for r in known.values()}}
+    codes = {rule: _code(rule, config) for rule in {r["rule"] for r in known.values()}}
     for product, record in known.items():
         state = _bytes_state(results, product, record) or _origin_state(
             known, record, planned, codes
@@ -211,11 +211,15 @@ def _checksum(path: str) -> str:
     return sha256_of(Path(path)) if os.path.isfile(path) else ""
 
 
-def _code(rule: str, classes: Sequence[str]) -> str:
+def _code(rule: str, config: Mapping[str, Any]) -> str:
     """Return the fingerprint of a rule's code as it is now (`code` in common.smk)."""
     script = ROOT / "scripts" / f"{rule}.py"
-    used = classes if rule == "simulate_maps" else []
-    return fingerprint(script, used) if script.is_file() else ""
+    if not script.is_file():
+        return ""
+    if rule != "simulate_maps":
+        return fingerprint(script)
+    classes = [t["class"] for t in config["simulate"]["tiers"].values() if "class" in t]
+    return fingerprint(script, classes, Plan(config).survey_files)
 
 
 def ask_snakemake(config: Mapping[str, Any]) -> dict[str, str]:

@@ -3,7 +3,7 @@ from copy import deepcopy
 from snakemake.exceptions import WorkflowError
 
 from mflens.check import check_config
-from mflens.dependencies import digest, fingerprint
+from mflens.dependencies import fingerprint
 from mflens.errors import MflensError
 from mflens.needs import Needs, chunk_sizes
 from mflens.plan import Plan
@@ -58,4 +58,4 @@ def code(rule_name):
     script = f"{workflow.basedir}/scripts/{rule_name}.py"
     if rule_name != "simulate_maps":
         return fingerprint(script)
-    return fingerprint(script, USER_CLASSES) + digest(PLAN.survey_files)
+    return fingerprint(script, USER_CLASSES, PLAN.survey_files)
