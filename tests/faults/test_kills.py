@@ -30,7 +30,8 @@ class Victim:
         self.process = self.start()
 
     def start(self) -> subprocess.Popen[str]:
-        process = self.runner.start(*self.options, configs=self.configs)
+        options = [] if self.groups else self.options  # of the first start alone
+        process = self.runner.start(*options, configs=self.configs)
         self.groups.append(process.pid)
         return process
 
@@ -70,7 +71,7 @@ class Victim:
     def end(self) -> None:
         """Wait until nothing of the killed run is left, and run to the end."""
         self.process.wait()
-        self.runner(*self.options, configs=self.configs)
+        self.runner(configs=self.configs)
 
     def repeated(self) -> list[str]:
         """Return the finished jobs that ran again."""
@@ -98,7 +99,7 @@ def strike(victim: Victim, kills: Sequence[str], n_jobs: int, seed: int) -> None
 
 
 def test_three_kills(tiny, folder, killed, record_property):
-    """SIGKILL of a worker, of Snakemake and of both at random moments; one core, other chunks."""
+    """SIGKILL of a worker, of Snakemake and of both at random moments, begun on one core; other chunks."""
     run, configs = tiny
     runner = Runner(folder, "killed")
     sizes = {"bulk": 4, "validation": 4, "pairs": 3, "test": 2}
