@@ -99,7 +99,7 @@ def strike(victim: Victim, kills: Sequence[str], n_jobs: int, seed: int) -> None
 
 
 def test_three_kills(tiny, folder, killed, record_property):
-    """SIGKILL of a worker, of Snakemake and of both at random moments, begun on one core; other chunks."""
+    """SIGKILL of a worker, of Snakemake and of both at random moments, begun on one core."""
     run, configs = tiny
     runner = Runner(folder, "killed")
     sizes = {"bulk": 4, "validation": 4, "pairs": 3, "test": 2}
