@@ -27,7 +27,7 @@ pytestmark = [
 ]
 
 NOTHING = "Nothing to be done"
-TIMED = {"tabulate_cost/cost.csv", "tabulate_methods/methods.csv"}
+TIMED = {"tabulate_cost/cost.csv", "tabulate_cost/overhead.csv", "tabulate_methods/methods.csv"}
 
 
 @pytest.fixture(scope="module")
