@@ -18,13 +18,12 @@ def main(
     overhead: str,
     overhead_markdown: str,
     threads: dict[str, int],
-    results: str,
 ) -> None:
     """Write `rule, tier, jobs, core_s, max_rss_mb` and `what, core_s, share`."""
     table = summarise_cost(read_benchmarks([*simulations, *training, *others], threads))
     write_table(cost, table)
     write_markdown(markdown, table)
-    table = summarise_overhead(read_jobs(Path(results)))
+    table = summarise_overhead(read_jobs(Path(cost).parents[1]))
     write_table(overhead, table)
     write_markdown(overhead_markdown, table)
 

@@ -310,6 +310,6 @@ def test_profiles_agree():
     known = {*RULES, "simulate_costly_maps"}
     assert named - known == set()
     chunked = {
-        rule for rule in RULES if "chunk" in RULES[rule].split("output:")[1].split("params:")[0]
+        rule for rule in RULES if "chunk" in RULES[rule].partition("output:")[2].split("params:")[0]
     }
     assert chunked <= set(slurm["slurm-array-jobs"].split(","))

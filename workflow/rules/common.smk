@@ -20,12 +20,11 @@ WHOLE_CONFIG = deepcopy(config)
 # an overlay takes a parameter out by null
 config["theory"]["parameters"] = given(config["theory"]["parameters"])
 config["simulate"]["chunk_size"] = chunk_sizes(config)
-RESULTS = config["results_dir"]
-LADDER = config["ladder"]
+RESULTS, LADDER = config["results_dir"], config["ladder"]
 PLAN = Plan(config)
 NEEDS = Needs(config, PLAN)
 TASKS = TaskPlan(config)
-os.environ["MFLENS_RUN"] = str(os.getpid())  # jobs end with it: `mflens.job.end_with_run`
+os.environ.update(MFLENS_RUN=str(os.getpid()))  # jobs end with it: `mflens.job.end_with_run`
 USER_CLASSES = [t["class"] for t in config["simulate"]["tiers"].values() if "class" in t]
 
 

@@ -79,7 +79,6 @@ rule tabulate_cost:
     params:
         code("tabulate_cost"),
         threads=THREADS,
-        results=RESULTS,
     conda:
         "../../envs/mflens.yaml"
     log:
