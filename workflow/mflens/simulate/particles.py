@@ -200,13 +200,14 @@ class Particles:
         """Return minus the acceleration, PySCo's sign, and the density mesh it comes from.
 
         The forces are those of PySCo's `solver.pm`: TSC twice and its window undone. That
-        function keeps its density to itself, and the light cone needs it.
+        function keeps its density to itself, and the light cone needs it. PySCo's own
+        interpolation has other last digits in the process that compiles it.
         """
         density = mesh_density(position, self.n)
         source = density * (_green(self.n) * np.float32(1.5 * a * self.Omega_m))
         potential = scipy.fft.irfftn(source, workers=self.n_threads)
         force = mesh.derivative(potential, STENCIL)
-        return mesh.invTSC_vec(force, position), density
+        return _interpolate(force, position, self.n_threads), density
 
 
 def mesh_density(position: np.ndarray, n_mesh: int) -> np.ndarray:
@@ -258,6 +259,37 @@ def _add_clouds(cells: np.ndarray, position: np.ndarray, n: int) -> None:
                 cells[np.uint64(row + k[0])] += weight * z[0]
                 cells[np.uint64(row + k[1])] += weight * z[1]
                 cells[np.uint64(row + k[2])] += weight * z[2]
+
+
+@njit(cache=True, parallel=True)
+def _interpolate(field: np.ndarray, position: np.ndarray, n_threads: int) -> np.ndarray:
+    """Return a vector field, shape (n, n, n, 3), at the particles, triangular-shaped clouds."""
+    values, flat = np.empty_like(position), field.ravel()
+    share = -(-position.shape[0] // n_threads)
+    for thread in prange(n_threads):
+        part = slice(thread * share, (thread + 1) * share)
+        _gather_clouds(values[part], flat, position[part], field.shape[0])
+    return values
+
+
+# not reassociated: compiled twice, the sum would have other last digits
+@njit(cache=True, fastmath={"contract"})
+def _gather_clouds(values: np.ndarray, flat: np.ndarray, position: np.ndarray, n: int) -> None:
+    """Sum the cells of a flat vector field, weighted by triangular-shaped clouds."""
+    for p in range(position.shape[0]):
+        i, x = _share_out(position[p, 0], n)
+        j, y = _share_out(position[p, 1], n)
+        k, z = _share_out(position[p, 2], n)
+        u = v = w = np.float32(0)
+        for a in range(3):
+            for b in range(3):
+                row, weight = (i[a] * n + j[b]) * n, x[a] * y[b]
+                for c in range(3):
+                    cell = np.uint64(3 * (row + k[c]))
+                    u += weight * z[c] * flat[cell]
+                    v += weight * z[c] * flat[cell + np.uint64(1)]
+                    w += weight * z[c] * flat[cell + np.uint64(2)]
+        values[p, 0], values[p, 1], values[p, 2] = u, v, w
 
 
 @njit(inline="always")
