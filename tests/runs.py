@@ -49,7 +49,8 @@ class Runner:
         files = [
             name if "/" in name else f"{self.repository}/config/{name}.yaml" for name in configs
         ]
-        line = [sys.executable, "-m", "snakemake", "-s", f"{self.repository}/Snakefile"]
+        program = [str(ROOT / "tests/impatient.py")] if self.cluster else ["-m", "snakemake"]
+        line = [sys.executable, *program, "-s", f"{self.repository}/Snakefile"]
         line += list(SETTINGS) if self.cluster else ["-c2"]
         profile = "slurm" if self.cluster else "default"
         line += ["--workflow-profile", f"{self.repository}/workflow/profiles/{profile}"]

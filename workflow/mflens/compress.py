@@ -19,6 +19,8 @@ BLOCK = 16  # pixels of a 4 x 4 block
 SLOWNESS = 0.02
 # number of modes with |k| = 1, |k| = sqrt(2) and larger, in units of the block's fundamental
 GROUPS = (4, 4, 7)
+# of maps whose statistics are taken at once
+MOST_MAPS, MOST_VALUES = 256, 2**25
 
 
 class HealpixCompressor(nn.Module):
@@ -112,7 +114,8 @@ class HealpixCompressor(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map shear `x`, shape (batch, bin, component, pixel), to summaries (batch, summary)."""
-        features = (self.statistics(x) - self.centre) / self.spread
+        statistics = torch.cat([self.statistics(part) for part in split(x)])
+        features = (statistics - self.centre) / self.spread
         return self.linear(features) + self.network(features)
 
     def statistics(self, x: Tensor) -> Tensor:
@@ -189,9 +192,9 @@ class HealpixCompressor(nn.Module):
             Normalised parameters, shape (n, parameter): the first summaries become their ridge
             regression on the statistics.
         """
-        variance = torch.stack([chunk.square().mean((0, 3)) for chunk in x.split(256)]).mean(0)
+        variance = torch.stack([part.square().mean((0, 3)) for part in split(x)]).mean(0)
         self.scale.copy_(variance.sqrt())
-        statistics = torch.cat([self.statistics(chunk) for chunk in x.split(256)])
+        statistics = torch.cat([self.statistics(part) for part in split(x)])
         self.centre.copy_(statistics.mean(0))
         self.spread.copy_(statistics.std(0) + 1e-6)
         features = (statistics - self.centre) / self.spread
@@ -199,6 +202,11 @@ class HealpixCompressor(nn.Module):
         d = min(y.shape[1], self.linear.out_features)
         self.linear.weight[:d] = ridge.weight.T[:d].float()
         self.linear.bias[:d] = ridge.offset[0, :d].float()
+
+
+def split(x: Tensor) -> tuple[Tensor, ...]:
+    """Cut maps, first axis, into parts whose statistics need little memory."""
+    return x.split(max(1, min(MOST_MAPS, MOST_VALUES // x.shape[1:].numel())))
 
 
 def pad_blocks(pixel: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:

@@ -137,34 +137,36 @@ def read_chunks(paths: Sequence[PathLike], names: Sequence[str]) -> dict[str, np
     DataError
         If a chunk is broken, holds NaN, lacks a sim, repeats a sim of another, or has other pixels.
     """
-    wanted = list(dict.fromkeys(["sim", *names]))
-    chunks = [read_hdf5(path, wanted)[0] for path in paths]
-    for path, chunk in zip(paths, chunks, strict=True):
-        for name in not_finite(chunk):
-            raise DataError(f"{path} holds values of '{name}' that are not finite; {REMEDY}.")
-        gaps = np.flatnonzero(np.diff(np.sort(chunk["sim"])) > 1)
-        for gap in gaps[:1]:
-            lost = np.sort(chunk["sim"])[gap] + 1
+    numbers = [read_hdf5(path, ["sim"])[0]["sim"] for path in paths]
+    for path, sims in zip(paths, numbers, strict=True):
+        for gap in np.flatnonzero(np.diff(np.sort(sims)) > 1)[:1]:
+            lost = np.sort(sims)[gap] + 1
             raise DataError(f"{path} lacks sim {lost} between its others; {REMEDY}.")
-    sim = np.concatenate([chunk["sim"] for chunk in chunks])
-    order = np.argsort(sim, kind="stable")
-    repeated = sim[order][1:][np.diff(sim[order]) == 0]
+    sim = np.sort(np.concatenate(numbers))
+    repeated = sim[1:][np.diff(sim) == 0]
     if repeated.size:
         raise DataError(
             f"sim {repeated[0]} stands in more than one of {', '.join(map(str, paths))}; "
             "delete these files and run snakemake again."
         )
-    joined = {}
-    for name in wanted:
-        if name == "pixel":
-            joined[name] = chunks[0][name]
-            if any(not np.array_equal(chunk[name], joined[name]) for chunk in chunks):
-                raise DataError(
-                    f"the footprints of {', '.join(map(str, paths))} differ; "
-                    "delete these files and run snakemake again."
-                )
-        else:
-            joined[name] = np.concatenate([chunk[name] for chunk in chunks])[order]
+    joined = {"sim": sim}
+    # one chunk at a time: the maps of a survey fill most of a machine's memory
+    for path, sims in zip(paths, numbers, strict=True):
+        chunk = read_hdf5(path, names)[0]
+        for name in not_finite(chunk):
+            raise DataError(f"{path} holds values of '{name}' that are not finite; {REMEDY}.")
+        rows = np.searchsorted(sim, sims)
+        for name, values in chunk.items():
+            if name == "pixel":
+                if not np.array_equal(joined.setdefault(name, values), values):
+                    raise DataError(
+                        f"the footprints of {', '.join(map(str, paths))} differ; "
+                        "delete these files and run snakemake again."
+                    )
+            elif name != "sim":
+                if name not in joined:
+                    joined[name] = np.empty((sim.size, *values.shape[1:]), values.dtype)
+                joined[name][rows] = values
     return joined
 
 
@@ -297,7 +299,10 @@ def not_finite(arrays: Mapping[str, np.ndarray]) -> list[str]:
 
 def _digest(array: np.ndarray) -> str:
     identity = f"{array.dtype.str} {array.shape} ".encode()
-    return hashlib.sha256(identity + np.ascontiguousarray(array).tobytes()).hexdigest()
+    found = hashlib.sha256(identity)
+    # not copied: maps can be large
+    found.update(np.ascontiguousarray(array).view(np.uint8).reshape(-1).data)
+    return found.hexdigest()
 
 
 def _digest_attributes(attributes: Mapping[str, Any]) -> str:

@@ -18,7 +18,8 @@ MIN_CHUNKS = 4  # of a split whose chunk size is automatic: small runs use some 
 DEG2_OF_SKY = 41253.0
 FLOAT = 4  # bytes of a map's value, a kernel's value
 N_WAVENUMBERS = 4000  # of the kernels, about
-COPIES = 3  # of the maps, while a training job reads and joins them
+COPIES = 3  # of a chunk's theory and of maps whose harmonics are taken
+WORK = 10  # sizes of a batch of maps that the network takes in beside it
 GIB, GB = 2**30, 1e9
 MINUTE, HOUR = 60.0, 3600.0
 ROUND_MINUTES, ROUND_MB = 5, 100
@@ -247,16 +248,20 @@ class Needs:
         pairs = sum(2 * n for split, n in sims.items() if kind(split) == "pairs")
         values, threads = self.sim.map_values(), infer["threads"]
         # patience ends fine-tuning, whose max_epochs are many, after about as many as pretraining
-        epochs = self.config["compress"]["pretraining"]["max_epochs"]
+        pretraining = self.config["compress"]["pretraining"]
+        epochs = pretraining["max_epochs"]
         sim_s = self.cost["value_s"] * values * epochs
         n_runs = len(self.plan.runs) * self.cost["posterior_s"]
+        # all maps once, the chunk that is being read, and what a batch needs
+        beside = 2 * max(map(self._chunk, sims))
+        beside += WORK * max(pretraining["batch_size"], infer["training"]["batch_size"])
         return {
-            "pretrain_compressor": Job(cheap * sim_s, COPIES * self._maps_gib(cheap), threads),
+            "pretrain_compressor": Job(cheap * sim_s, self._maps_gib(cheap + beside), threads),
             "finetune_compressor": Job(
-                (cheap + pairs) * sim_s, COPIES * self._maps_gib(cheap + pairs), threads
+                (cheap + pairs) * sim_s, self._maps_gib(cheap + pairs + beside), threads
             ),
             "sample_posterior": Job(
-                n_runs * sims["test"], COPIES * self._maps_gib(sims["test"]), threads
+                n_runs * sims["test"], self._maps_gib(sims["test"] + beside), threads
             ),
             "score_posterior": Job(n_runs * sims["test"], 1.0),
             "tabulate_pairing": Job(

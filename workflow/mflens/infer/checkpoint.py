@@ -145,7 +145,7 @@ def digest(inputs: Sequence[Any]) -> str:
     for value in (code, torch.__version__, torch.get_num_threads(), *inputs):
         if isinstance(value, Tensor):
             found.update(repr((value.dtype, value.shape)).encode())
-            found.update(value.contiguous().cpu().numpy().tobytes())
+            found.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
         else:
             found.update(repr(value).encode())
     return found.hexdigest()

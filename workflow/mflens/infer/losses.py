@@ -49,7 +49,12 @@ class Pairs:
 
 
 def nll(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-    """Return f of every sim: -log q(y | x), or what replicas of flows are trained for."""
+    """Return f of every sim: -log q(y | x), or what replicas of flows are trained for.
+
+    The sims are moved to where the model is: maps of a whole run may not fit on a GPU.
+    """
+    device = next(model.parameters()).device
+    x, y = x.to(device), y.to(device)
     if isinstance(model, FlowReplicas):
         return model.nll(x, y)
     return -model(x).log_prob(y)

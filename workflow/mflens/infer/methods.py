@@ -135,7 +135,7 @@ def pretrain(
     """Calibrate and train a fresh network on maps and parameters of one tier, in place."""
     model.compressor.calibrate(*train)
     model.to(device)
-    x, y, x_val, y_val = _to(device, *train, *validation)
+    x, y, x_val, y_val = _float(*train, *validation)
     batch_size = training.batch_size
     return fit(
         model,
@@ -187,7 +187,7 @@ def _fit_mlmc(data: Data, start: CompressorFlow, settings: Settings) -> tuple[li
 def _plain(model: CompressorFlow, data: Data, train: Tensor, settings: Settings) -> PlainObjective:
     """Return the loss of the high-fidelity sims alone."""
     top = data.pairs[-1].select(train)
-    x, y = _to(settings.device, top.high, top.y)
+    x, y = _float(top.high, top.y)
     return PlainObjective(model, x, y, tier=top.tier, batch_size=settings.training.batch_size)
 
 
@@ -195,9 +195,9 @@ def _multilevel(
     model: CompressorFlow, data: Data, train: Tensor, settings: Settings
 ) -> MlmcObjective:
     """Return the published multilevel loss; lower levels use all their pairs."""
-    x, y = _to(settings.device, data.x, data.y)
+    x, y = _float(data.x, data.y)
     pairs = [
-        Pairs(level.tier, *_to(settings.device, level.low, level.high, level.y))
+        Pairs(level.tier, *_float(level.low, level.high, level.y))
         for level in [*data.pairs[:-1], data.pairs[-1].select(train)]
     ]
     return MlmcObjective(
@@ -224,7 +224,7 @@ def _fit_folds(
     history: History = []
     for fold, (train, held_out) in enumerate(zip(*_top_folds(data, settings), strict=True)):
         model = initial(train, fold).to(settings.device)
-        x_val, y_val = _to(settings.device, top.high[held_out], top.y[held_out])
+        x_val, y_val = _float(top.high[held_out], top.y[held_out])
         rows = fit(
             model,
             objective(model, data, train, settings),
@@ -308,10 +308,10 @@ def _summarise(data: Data, start: CompressorFlow, settings: Settings) -> Fidelit
         return tuple(t.expand(settings.n_folds, *t.shape) for t in tensors)
 
     def repeat_pairs(level: Pairs) -> Pairs:
-        y = _to(settings.device, level.y)
-        return Pairs(level.tier, *repeat(summarise(level.low), summarise(level.high), *y))
+        y = level.y.float().to(settings.device)
+        return Pairs(level.tier, *repeat(summarise(level.low), summarise(level.high), y))
 
-    y, y_val = _to(settings.device, data.y, data.y_val)
+    y, y_val = (a.float().to(settings.device) for a in (data.y, data.y_val))
     t, t_val = summarise(data.x), summarise(data.x_val)
     *lower, top = (repeat_pairs(level) for level in data.pairs)
     train, held_out = _top_folds(data, settings)
@@ -324,8 +324,8 @@ def _summarise(data: Data, start: CompressorFlow, settings: Settings) -> Fidelit
     )
 
 
-def _to(device: torch.device, *tensors: Tensor) -> tuple[Tensor, ...]:
-    return tuple(t.to(device=device, dtype=torch.float32) for t in tensors)
+def _float(*tensors: Tensor) -> tuple[Tensor, ...]:
+    return tuple(t.float() for t in tensors)
 
 
 METHODS = {
