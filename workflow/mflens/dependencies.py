@@ -6,6 +6,7 @@ An edit of either re-runs what it changes; comments, docstrings and layout of co
 import ast
 import hashlib
 from collections.abc import Iterable, Iterator
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -32,9 +33,8 @@ def fingerprint(
         path = pending.pop()
         if path in seen:
             continue
-        tree = ast.parse(path.read_text())
-        seen[path] = ast.dump(_without_docstrings(tree))
-        pending.extend(_imported(tree))
+        seen[path], names = _read(path.read_text())
+        pending.extend(file for name in names for file in _module_files(name))
     digest = hashlib.sha256()
     for code in sorted(seen.values()):
         digest.update(code.encode())
@@ -43,19 +43,20 @@ def fingerprint(
     return digest.hexdigest()[:16]
 
 
-def _imported(tree: ast.Module) -> Iterator[Path]:
-    """Yield the files of mflens modules named in imports or, as dotted names, in strings."""
+@cache
+def _read(source: str) -> tuple[str, frozenset[str]]:
+    """Return what counts of a module's code, and the names in imports and, dotted, in strings."""
+    tree = _without_docstrings(ast.parse(source))
+    names: set[str] = set()
     for node in ast.walk(tree):
-        names: list[str] = []
         if isinstance(node, ast.ImportFrom) and node.module:
-            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
         elif isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
+            names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
             # tiers are named by strings such as "mflens.simulate.lognormal.Lognormal"
-            names = [node.value, node.value.rpartition(".")[0]]
-        for name in names:
-            yield from _module_files(name)
+            names |= {node.value, node.value.rpartition(".")[0]}
+    return ast.dump(tree), frozenset(names)
 
 
 def _module_files(name: str) -> Iterator[Path]:
