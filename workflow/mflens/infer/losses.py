@@ -53,7 +53,7 @@ def nll(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
 
     The sims are moved to where the model is: maps of a whole run may not fit on a GPU.
     """
-    device = next(model.parameters()).device
+    device = next((p.device for p in model.parameters()), x.device)
     x, y = x.to(device), y.to(device)
     if isinstance(model, FlowReplicas):
         return model.nll(x, y)
