@@ -14,7 +14,7 @@ from typing import Any
 from mflens.plan import Plan, kind, realisations, shares_mesh, splits, uses_mesh
 
 AUTO = "auto"
-MIN_CHUNKS = 4  # of a split whose chunk size is automatic: small runs use some cores, too
+MIN_CHUNKS = 2  # of a split whose chunk size is automatic: small runs use some cores, too
 DEG2_OF_SKY = 41253.0
 FLOAT = 4  # bytes of a map's value, a kernel's value
 N_WAVENUMBERS = 4000  # of the kernels, about
@@ -117,7 +117,7 @@ class SimCost:
 def chunk_sizes(config: Mapping[str, Any]) -> dict[str, int]:
     """Return the chunk size of every kind of split, those that are `auto` from the cost of a sim.
 
-    An automatic chunk takes about `simulate.chunk_minutes`, is a quarter of its split at most and
+    An automatic chunk takes about `simulate.chunk_minutes`, is half of its split at most and
     holds whole cosmologies.
     """
     simulate, cost = config["simulate"], SimCost(config)
