@@ -93,8 +93,8 @@ def draw_loss(ax: Axes, ell: np.ndarray, r_partly: np.ndarray, fractions: np.nda
     for fraction, values in zip(fractions, r_partly.mean(axis=(1, 2)), strict=True):
         ax.plot(ell, values, color="0.55", lw=0.9, linestyle=(0, (4, 2)), zorder=1)
         ax.annotate(
-            f"{100 * fraction:.0f} %", (ell[-1], values[-1]), (0, 3), color="0.4",
-            textcoords="offset points", ha="right", fontsize=7,
+            f"{100 * fraction:.0f} %", (ell[-1], values[-1]), (0, -3), color="0.4",
+            textcoords="offset points", ha="right", va="top", fontsize=7,
         )  # fmt: skip
 
 

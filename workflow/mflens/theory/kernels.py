@@ -11,7 +11,6 @@ from functools import cache
 import numpy as np
 from numba import njit
 from numpy.polynomial import legendre
-from scipy.integrate import cumulative_trapezoid
 
 K_MIN = 2e-4
 RELATIVE_STEP = 1.5e-3
@@ -87,6 +86,9 @@ def node_wavenumbers(k: np.ndarray) -> np.ndarray:
     """
     x = np.linspace(np.log(k[0]), np.log(k[-1]), 10_000)
     wiggles = np.exp(x - (np.exp(x) / WIGGLES_END) ** 2) / NODE_STEP_WIGGLES
+    # a third of a second, which only the job that computes kernels should take
+    from scipy.integrate import cumulative_trapezoid
+
     count = cumulative_trapezoid(1 / NODE_STEP_LOG + wiggles, x, initial=0.0)
     nodes = np.exp(np.interp(np.linspace(0, count[-1], int(np.ceil(count[-1])) + 1), count, x))
     return np.clip(nodes, k[0], k[-1])
