@@ -36,4 +36,6 @@ def test_compiled_here_or_before_is_the_same_to_the_bit(tmp_path, config):
         ).split()
         for _ in range(2)
     )
+    # the first process did compile
+    assert list(tmp_path.glob("pysco*/*.nbc"))
     assert compiled == loaded

@@ -86,7 +86,7 @@ def node_wavenumbers(k: np.ndarray) -> np.ndarray:
     """
     x = np.linspace(np.log(k[0]), np.log(k[-1]), 10_000)
     wiggles = np.exp(x - (np.exp(x) / WIGGLES_END) ** 2) / NODE_STEP_WIGGLES
-    # a third of a second, which only the job that computes kernels should take
+    # a tenth of a second, which only the job that computes kernels should take
     from scipy.integrate import cumulative_trapezoid
 
     count = cumulative_trapezoid(1 / NODE_STEP_LOG + wiggles, x, initial=0.0)
