@@ -205,7 +205,7 @@ class HealpixCompressor(nn.Module):
 
 
 def split(x: Tensor) -> tuple[Tensor, ...]:
-    """Cut maps, (n, bin, component, pixel), along n into parts whose statistics need little memory."""
+    """Cut maps, (n, bin, component, pixel), along n into parts that need little memory."""
     return x.split(max(1, min(MOST_MAPS, MOST_VALUES // x.shape[1:].numel())))
 
 
