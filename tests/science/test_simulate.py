@@ -12,9 +12,9 @@ from mflens.simulate import chunk, harmonics
 from mflens.simulate.bandpowers import average_bands
 from mflens.simulate.baryons import amplitudes
 from mflens.simulate.chunk import Matching, Sim, make_draw
-from mflens.simulate.lightcone import LightCone, Mesh, Observer
+from mflens.simulate.lightcone import LightCone, Mesh, Observer, assignment_window
 from mflens.simulate.matching import linear_covariance, linear_density, matched_harmonics
-from mflens.simulate.particles import Particles
+from mflens.simulate.particles import TSC, Particles
 from mflens.simulate.randomness import BaseMeasure
 from mflens.simulate.tiers import Draw, make_tier
 from mflens.theory.kernels import Shells
@@ -235,7 +235,8 @@ def test_particle_mesh_follows_linear_growth(world, z):
     shift = np.exp(-1j * np.pi * np.fft.fftfreq(n))
     density = state.density * shift[:, None, None] * shift[:, None] * shift[: n // 2 + 1]
     density[..., -1] = 0
-    density /= world.lightcone.window(3)
+    window = assignment_window(n, TSC)
+    density /= window[:, None, None] * window[:, None] * window[: n // 2 + 1]
     large = mesh_wavenumbers(n, world.mesh.box_mpc_h) < 0.05
     large[0, 0, 0] = False
     # the same modes in both, so that cosmic variance cancels

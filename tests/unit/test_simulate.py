@@ -10,6 +10,7 @@ from mflens.simulate import harmonics
 from mflens.simulate.bandpowers import average_bands, measure_band_powers
 from mflens.simulate.lightcone import LightCone, Mesh, Observer, place_observer
 from mflens.simulate.matching import whiten
+from mflens.simulate.mesh_fourier import to_field, to_modes
 from mflens.simulate.randomness import BaseMeasure
 from mflens.simulate.tiers import make_tier, tier_class
 from mflens.simulate.transport import advance, transport
@@ -142,6 +143,15 @@ def test_projection_agrees_with_a_finer_mesh_on_healpix_rings():
         error = harmonics.cross_spectrum(alm[i] - expected, alm[i] - expected, ell_max)
         power = harmonics.cross_spectrum(expected, expected, ell_max)
         assert np.sqrt(error[2:].sum() / power[2:].sum()) < 0.03
+
+
+@pytest.mark.parametrize("shape", [(8, 8, 8), (3, 8, 8, 8)])
+def test_mesh_transforms_are_those_of_numpy(shape):
+    field = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    modes = to_modes(field)
+    assert modes.dtype == np.complex64
+    np.testing.assert_allclose(modes, np.fft.rfftn(field, axes=(-3, -2, -1)), atol=2e-5)
+    np.testing.assert_allclose(to_field(modes), field, atol=1e-6)
 
 
 def test_band_powers_see_e_and_b():

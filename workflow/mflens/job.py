@@ -23,8 +23,13 @@ NO_MEMORY = (
 )  # fmt: skip
 RUN = "MFLENS_RUN"  # variable with the process id of the run
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-# numba's threads would spin between loops, on cores that ducc0's, scipy's or other jobs could use
-WAIT_POLICY = {"OMP_WAIT_POLICY": "PASSIVE"}
+# idle threads must not spin for long on cores that other pools of threads or other jobs could use:
+# numba's may for a fifth of a millisecond, which lies between two loops, OpenBLAS's hardly at all
+WAIT_POLICY = {
+    "OMP_WAIT_POLICY": "PASSIVE",
+    "GOMP_SPINCOUNT": "5000",
+    "OPENBLAS_THREAD_TIMEOUT": "4",
+}
 
 
 def start_job(snakemake: Any) -> None:

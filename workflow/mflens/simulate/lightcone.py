@@ -6,6 +6,7 @@ density, so that both see the same modes. Lines of sight end on rings of Gauss-L
 many as the shell's content needs, so that near shells cost little.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -13,20 +14,19 @@ from typing import Any
 import ducc0
 import numba
 import numpy as np
-import scipy.fft
 from numba import njit, prange
 from scipy.spatial.transform import Rotation
 
 from mflens.simulate.harmonics import degrees
+from mflens.simulate.mesh_fourier import to_field
 from mflens.theory.kernels import Shells
-from mflens.theory.spectra import mesh_wavenumbers
 
 INTERPOLATION = 2
 MARGIN = 64  # multipoles by which a shell's content reaches beyond k chi
 POLE = 24  # points of a ring beyond twice its highest order
 TILE = 16  # rings, and points of a ring, that lie together in memory
 N_REPEATED = 100  # points along half a box that count what is seen first
-LANES = 16  # nodes of a line of sight that a processor sums at once
+LANES = 8  # nodes of a line of sight that a processor sums at once
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ class Rings:
         n_rings = degree // 2 + 1
         theta, number = ducc0.misc.GL_thetas(n_rings), np.arange(n_rings)
         wanted = np.ceil(degree * np.sin(theta)).astype(int) + POLE
-        n_phi = np.array([scipy.fft.next_fast_len(int(n), real=True) for n in wanted])
+        n_phi = np.array([ducc0.fft.good_size(int(n), True) for n in wanted])
         start = np.cumsum(n_phi) - n_phi
         self.geometry = {
             "theta": theta,
@@ -167,27 +167,18 @@ class LightCone:
 
     def __init__(self, shells: Shells, mesh: Mesh, ell_max: int) -> None:
         self.shells, self.mesh, self.ell_max = shells, mesh, ell_max
-        self.wavenumber = mesh_wavenumbers(mesh.n_mesh, mesh.box_mpc_h).astype(np.float32)
         self.cuts = mesh.cuts(shells)
         # interpolation leaves images beyond the cut, the more the nearer it is to Nyquist
         images = 1 + 0.5 * (self.cuts * mesh.box_mpc_h / (np.pi * mesh.n_mesh)) ** 2
         content = images * self.cuts * shells.edges[1:] + MARGIN
         self.rings = [rings(int(degree)) for degree in np.ceil(content) + ell_max]
 
-    @cache  # noqa: B019  (a light cone lives as long as its job)
-    def window(self, order: int) -> np.ndarray:
-        """Return the Fourier window of B-spline assignment (2: linear, 3: TSC) on the mesh."""
-        n = self.mesh.n_mesh
-        x, z = np.sinc(np.fft.fftfreq(n)), np.sinc(np.arange(n // 2 + 1) / n)
-        window = (x[:, None, None] * x[None, :, None] * z[None, None, :]) ** order
-        return window.astype(np.float32)
-
     def project(
         self,
         density: np.ndarray,
         slopes: np.ndarray,
         assignment: int,
-        only: int | None = None,
+        which: Sequence[int] | np.ndarray | None = None,
         observer: Observer = FIRST_OBSERVER,
     ) -> np.ndarray:
         """Return harmonic coefficients of the density contrast in the shells.
@@ -201,51 +192,71 @@ class LightCone:
         assignment
             Order of the particle assignment to undo (3 for TSC), whose cells are centred on
             (i + 1/2) / n; 0 for a field on the mesh points i / n.
-        only
-            Project this shell alone.
+        which
+            Numbers of the shells to project; all without it.
         observer
             Whose light cone it is.
 
         Returns
         -------
         array
-            Shape (n_shells, n_alm), or (n_alm,) with `only`; healpy's order.
+            Shape (n_which, n_alm), healpy's order.
         """
-        density = density.astype(np.complex64) / self.window(assignment + INTERPOLATION)
+        density = density.astype(np.complex64, copy=False)
+        window = assignment_window(self.mesh.n_mesh, assignment + INTERPOLATION)
+        undone = (1 / window).astype(np.float32)
         cells = (0.5 if assignment else 0.0) - self.mesh.n_mesh * observer.position
         origin = cells.astype(np.float32)
 
-        def add_up(field: np.ndarray, i: int) -> np.ndarray:
-            return self._sum(field, origin, observer.rotation, slopes[i], i)
+        rotation = observer.rotation.astype(np.float32)
 
-        if only is not None:
-            return add_up(self._filter(density, self.cuts[only]), only)
-        alm = np.empty((self.shells.n_shells, degrees(self.ell_max).size), dtype=complex)
-        for cut in np.unique(self.cuts):
-            field = self._filter(density, cut)
-            for i in np.flatnonzero(self.cuts == cut):
-                alm[i] = add_up(field, int(i))
+        chosen = np.arange(self.shells.n_shells) if which is None else np.asarray(which)
+        alm = np.empty((chosen.size, degrees(self.ell_max).size), dtype=complex)
+        for cut in np.unique(self.cuts[chosen]):
+            field = self._filter(density, undone, cut)
+            for row in np.flatnonzero(self.cuts[chosen] == cut):
+                i = int(chosen[row])
+                alm[row] = self._sum(field, origin, rotation, slopes[i], i)
         return alm
 
-    def _filter(self, density: np.ndarray, cut: float) -> np.ndarray:
-        """Return the density on the mesh without wavenumbers beyond the cut, float32."""
-        n = self.mesh.n_mesh
-        kept = np.where(self.wavenumber <= cut, density, 0)
-        return scipy.fft.irfftn(kept, s=(n, n, n), workers=numba.get_num_threads())
+    def _filter(self, density: np.ndarray, undone: np.ndarray, cut: float) -> np.ndarray:
+        """Return the density on the mesh without window and wavenumbers beyond the cut, float32."""
+        # in units of the box's fundamental mode; rounding must not cost the mode at the cut
+        modes = cut * self.mesh.box_mpc_h / (2 * np.pi) * (1 + 1e-6)
+        return to_field(_keep_modes(density, undone, modes))
 
     def _sum(
         self, field: np.ndarray, origin: np.ndarray, rotation: np.ndarray, slope: float, i: int
     ) -> np.ndarray:
         """Return the harmonic coefficients of a field's volume average over shell i."""
-        n_radial = 2 + 0.36 * self.cuts[i] * self.shells.thickness_mpc_h
+        # the quadrature of the fastest mode is good to 3e-5; images of the interpolation cost more
+        n_radial = 1.5 + 0.36 * self.cuts[i] * self.shells.thickness_mpc_h
         n_radial = LANES * int(np.ceil(n_radial / LANES))
         chi, weight = self.shells.quadrature(i, n_radial)
         weight = weight * (1 + slope * self.shells.offset(i, chi))
         radii = chi * self.mesh.n_mesh / self.mesh.box_mpc_h
         radii, weight = radii.astype(np.float32), weight.astype(np.float32)
-        directions = (self.rings[i].directions.T @ rotation.T).astype(np.float32).T
-        sky = _sample(field, origin, directions, radii, weight)
+        sky = _sample(field, origin, rotation, self.rings[i].directions, radii, weight)
         return self.rings[i].analyse(sky, self.ell_max)
+
+
+def assignment_window(n_mesh: int, order: int) -> np.ndarray:
+    """Return the Fourier window of B-splines along an axis (2: linear, 3: TSC), shape (n_mesh,)."""
+    return np.sinc(np.fft.fftfreq(n_mesh)) ** order
+
+
+@njit(cache=True, parallel=True)
+def _keep_modes(density: np.ndarray, factor: np.ndarray, cut: float) -> np.ndarray:
+    """Return a Fourier mesh times a factor for each axis, and 0 beyond `cut` fundamental modes."""
+    n = density.shape[0]
+    kept = np.zeros_like(density)
+    for i in prange(n):
+        for j in range(n):
+            square = cut**2 - min(i, n - i) ** 2 - min(j, n - j) ** 2
+            if square >= 0:
+                for k in range(min(int(np.sqrt(square)), n // 2) + 1):
+                    kept[i, j, k] = density[i, j, k] * (factor[i] * factor[j] * factor[k])
+    return kept
 
 
 @njit(inline="always")
@@ -258,11 +269,12 @@ def _linear(flat: Any, row: Any, k: Any, k1: Any, z: Any) -> Any:
 def _sample(
     field: np.ndarray,
     origin: np.ndarray,
+    rotation: np.ndarray,
     directions: np.ndarray,
     radii: np.ndarray,
     weights: np.ndarray,
 ) -> np.ndarray:
-    """Sum weights * field over points along each direction, trilinear and periodic.
+    """Sum weights * field over points along each turned direction, trilinear and periodic.
 
     Radii are in cells; the mesh point (0, 0, 0) lies at `origin` from the observer. All numbers are
     float32.
@@ -273,24 +285,31 @@ def _sample(
     last, flat = n - one, field.ravel()
     result = np.empty(directions.shape[1], dtype=np.float32)
     for p in prange(result.size):
+        a, b, c = directions[0, p], directions[1, p], directions[2, p]
+        along_x = rotation[0, 0] * a + rotation[0, 1] * b + rotation[0, 2] * c
+        along_y = rotation[1, 0] * a + rotation[1, 1] * b + rotation[1, 2] * c
+        along_z = rotation[2, 0] * a + rotation[2, 1] * b + rotation[2, 2] * c
         total = np.float32(0)
-        for r in range(radii.size):
-            x = directions[0, p] * radii[r] - x0
-            y = directions[1, p] * radii[r] - y0
-            z = directions[2, p] * radii[r] - z0
-            fx, fy, fz = np.floor(x), np.floor(y), np.floor(z)
-            i, j, k = np.int32(fx), np.int32(fy), np.int32(fz)
-            x -= fx
-            y -= fy
-            z -= fz
-            i0, i1 = (i & last) * n, ((i + one) & last) * n
-            j0, j1 = j & last, (j + one) & last
-            # unsigned, as numba would test signed indices for being negative
-            k0, k1 = np.uint32(k & last), np.uint32((k + one) & last)
-            low = _linear(flat, np.uint32((i0 + j0) * n), k0, k1, z)
-            low += y * (_linear(flat, np.uint32((i0 + j1) * n), k0, k1, z) - low)
-            high = _linear(flat, np.uint32((i1 + j0) * n), k0, k1, z)
-            high += y * (_linear(flat, np.uint32((i1 + j1) * n), k0, k1, z) - high)
-            total += weights[r] * (low + x * (high - low))
+        # loops of a known length become vectors, whatever the number of nodes
+        for block in range(radii.size // LANES):
+            for lane in range(LANES):
+                r = np.uint64(block * LANES + lane)
+                x = along_x * radii[r] - x0
+                y = along_y * radii[r] - y0
+                z = along_z * radii[r] - z0
+                fx, fy, fz = np.floor(x), np.floor(y), np.floor(z)
+                i, j, k = np.int32(fx), np.int32(fy), np.int32(fz)
+                x -= fx
+                y -= fy
+                z -= fz
+                i0, i1 = (i & last) * n, ((i + one) & last) * n
+                j0, j1 = j & last, (j + one) & last
+                # unsigned, as numba would test signed indices for being negative
+                k0, k1 = np.uint32(k & last), np.uint32((k + one) & last)
+                low = _linear(flat, np.uint32((i0 + j0) * n), k0, k1, z)
+                low += y * (_linear(flat, np.uint32((i0 + j1) * n), k0, k1, z) - low)
+                high = _linear(flat, np.uint32((i1 + j0) * n), k0, k1, z)
+                high += y * (_linear(flat, np.uint32((i1 + j1) * n), k0, k1, z) - high)
+                total += weights[r] * (low + x * (high - low))
         result[p] = total
     return result

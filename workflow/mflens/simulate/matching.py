@@ -5,13 +5,12 @@ shells and whitened across shells at each l with the covariance it has by theory
 white by construction and replaces the normals that GLASS would draw.
 """
 
-import numba
 import numpy as np
-import scipy.fft
-from scipy.linalg import solve_triangular
+from numba import njit, prange
 
 from mflens.simulate.harmonics import degrees
 from mflens.simulate.lightcone import FIRST_OBSERVER, LightCone, Mesh, Observer
+from mflens.simulate.mesh_fourier import to_modes
 from mflens.simulate.randomness import BaseMeasure
 from mflens.simulate.transport import transport
 from mflens.theory.kernels import Shells
@@ -44,8 +43,7 @@ def linear_density(base: BaseMeasure, mesh: Mesh, k: np.ndarray, power: np.ndarr
     array
         numpy's rfftn convention, shape (n, n, n // 2 + 1), complex64.
     """
-    noise = scipy.fft.rfftn(base.white_noise(mesh.n_mesh), workers=numba.get_num_threads())
-    return noise * linear_colour(mesh, k, power)
+    return to_modes(base.white_noise(mesh.n_mesh)) * linear_colour(mesh, k, power)
 
 
 def linear_colour(mesh: Mesh, k: np.ndarray, power: np.ndarray) -> np.ndarray:
@@ -115,12 +113,21 @@ def whiten(alm: np.ndarray, covariance: np.ndarray) -> np.ndarray:
     covariance
         Shape (n_ell, n_shells, n_shells).
     """
-    ell = degrees(covariance.shape[0] - 1)
-    white = np.zeros_like(alm)
-    for degree in range(covariance.shape[0]):
-        columns = ell == degree
-        factor = np.linalg.cholesky(covariance[degree])
-        white[:, columns] = solve_triangular(factor, alm[:, columns], lower=True)
+    factor = np.linalg.cholesky(covariance)
+    return _forward_substitution(factor, degrees(covariance.shape[0] - 1), alm)
+
+
+@njit(cache=True, parallel=True)
+def _forward_substitution(factor: np.ndarray, ell: np.ndarray, alm: np.ndarray) -> np.ndarray:
+    """Return L^-1 a of each column, with the factor L of its l."""
+    white = np.empty_like(alm)
+    for column in prange(ell.size):
+        lower = factor[ell[column]]
+        for i in range(lower.shape[0]):
+            left = alm[i, column]
+            for j in range(i):
+                left -= lower[i, j] * white[j, column]
+            white[i, column] = left / lower[i, i]
     return white
 
 
@@ -173,9 +180,8 @@ def matched_harmonics(
     ell = degrees(ell_max)
     projected = np.empty((shells.n_shells, ell.size), dtype=complex)
     for some, moved in transport(density, colour, growth.mean, lightcone.mesh):
-        for i in some:
-            alm = lightcone.project(moved, growth.slope, 0, int(i), observer)
-            projected[i] = growth.mean[i] * alm
+        alm = lightcone.project(moved, growth.slope, 0, some, observer)
+        projected[some] = growth.mean[some, None] * alm
     fresh = base.harmonics("fill", shells.n_shells, ell_max)
     white = whiten(projected + np.sqrt(fill.T)[:, ell] * fresh, covariance)
     white /= np.sqrt(variance)[:, ell]

@@ -12,12 +12,12 @@ from typing import Any
 import numba
 import numpy as np
 import pandas as pd
-import scipy.fft
 from numba import njit, prange
 
 from mflens.simulate import harmonics
 from mflens.simulate.engine import fourier, initial_conditions, mesh, utils
 from mflens.simulate.lightcone import LightCone
+from mflens.simulate.mesh_fourier import to_field, to_modes
 from mflens.simulate.tiers import Draw, Sky
 from mflens.theory.cosmology import Cosmology
 from mflens.theory.growth import Growth
@@ -57,7 +57,7 @@ class LagrangianPerturbation:
         slopes = cosmology.shell_growth.slope
         for i, density in self.evolve(cosmology, draw.linear_density):
             for number, observer in enumerate(draw.observers):
-                alm[number, i] = self.lightcone.project(density, slopes, TSC, i, observer)
+                alm[number, i] = self.lightcone.project(density, slopes, TSC, [i], observer)[0]
         return alm
 
     def evolve(
@@ -204,9 +204,8 @@ class Particles:
         interpolation has other last digits in the process that compiles it.
         """
         density = mesh_density(position, self.n)
-        source = density * (_green(self.n) * np.float32(1.5 * a * self.Omega_m))
-        potential = scipy.fft.irfftn(source, workers=self.n_threads)
-        force = mesh.derivative(potential, STENCIL)
+        source = _scale(density, _green(self.n), np.float32(1.5 * a * self.Omega_m))
+        force = mesh.derivative(to_field(source), STENCIL)
         return _interpolate(force, position, self.n_threads), density
 
 
@@ -227,23 +226,39 @@ def mesh_density(position: np.ndarray, n_mesh: int) -> np.ndarray:
         centred on (i + 1/2) / n.
     """
     n_threads = numba.get_num_threads()
-    density = _assign(position, n_mesh, n_threads) * np.float32(n_mesh**3 / position.shape[0])
-    density = scipy.fft.rfftn(density, workers=n_threads)
+    mass = np.float32(n_mesh**3 / position.shape[0])
+    density = to_modes(_assign(position, mass, n_mesh, n_threads))
     density[0, 0, 0] = 0
     return density
 
 
 @njit(cache=True, parallel=True)
-def _assign(position: np.ndarray, n: int, n_threads: int) -> np.ndarray:
-    """Return the number of particles in each cell, triangular-shaped clouds, shape (n, n, n).
+def _assign(position: np.ndarray, mass: np.float32, n: int, n_threads: int) -> np.ndarray:
+    """Return the mass of the particles in each cell, triangular-shaped clouds, shape (n, n, n).
 
     PySCo's own assignment runs on one thread below four; here each thread fills a mesh.
     """
-    parts = np.zeros((n_threads, n**3), dtype=np.float32)
+    parts = np.empty((n_threads, n**3), dtype=np.float32)
     share = -(-position.shape[0] // n_threads)
     for thread in prange(n_threads):
+        parts[thread] = 0
         _add_clouds(parts[thread], position[thread * share : (thread + 1) * share], n)
-    return parts.sum(axis=0).reshape(n, n, n)
+    cells = parts[0]
+    for cell in prange(n**3):
+        for thread in range(1, n_threads):
+            cells[cell] += parts[thread, cell]
+        cells[cell] *= mass
+    return cells.reshape(n, n, n)
+
+
+@njit(cache=True, parallel=True)
+def _scale(density: np.ndarray, factor: np.ndarray, constant: np.float32) -> np.ndarray:
+    """Return a Fourier mesh times a mesh of factors and a constant."""
+    result = np.empty_like(density)
+    flat, factors, product = density.ravel(), factor.ravel(), result.ravel()
+    for i in prange(flat.size):
+        product[i] = flat[i] * (factors[i] * constant)
+    return result
 
 
 @njit(cache=True, fastmath=True)

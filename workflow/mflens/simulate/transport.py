@@ -14,12 +14,11 @@ linear density stays true at each time.
 
 from collections.abc import Iterator
 
-import numba
 import numpy as np
-import scipy.fft
 from numba import njit, prange
 
 from mflens.simulate.lightcone import Mesh
+from mflens.simulate.mesh_fourier import to_field, to_modes
 from mflens.theory.spectra import mesh_wavenumbers
 
 SMOOTHING_MPC_H = 14.0  # of the flow: what is smaller moves nothing
@@ -51,33 +50,49 @@ def transport(
     density
         Fourier mesh of the density for them, not multiplied by D.
     """
-    workers = numba.get_num_threads()
-    flow = flow_factors(colour, mesh)
-    noise = np.divide(density, colour, out=np.zeros_like(density), where=colour > 0)
-    field = scipy.fft.irfftn(noise, workers=workers)
+    amplitude, axis = flow_amplitude(colour, mesh)
+    spectrum = np.divide(density, colour, out=np.zeros_like(density), where=colour > 0)
+    field, before = to_field(spectrum.copy()), spectrum
     n_steps = np.maximum(1, np.rint(growth / STEP).astype(int))
-    spectrum, before = noise, None
     for step in range(1, n_steps.max() + 1):
-        now = np.stack([scipy.fft.irfftn(spectrum * one, workers=workers) for one in flow])
-        # the flow in the middle of the step
-        middle = now if before is None else np.float32(1.5) * now - np.float32(0.5) * before
-        before = now
-        field = advance(field, middle * np.float32(STEP))
-        spectrum = scipy.fft.rfftn(field, workers=workers)
+        flow = to_field(_flow_modes(spectrum, before, amplitude, axis))
+        before = spectrum
+        field = advance(field, flow)
+        spectrum = to_modes(field)
         shells = np.flatnonzero(n_steps == step)
         if shells.size:
             yield shells, spectrum * colour
 
 
-def flow_factors(colour: np.ndarray, mesh: Mesh) -> list[np.ndarray]:
-    """Return what makes the velocity, in cells per unit of D, of the noise, for each axis."""
+def flow_amplitude(colour: np.ndarray, mesh: Mesh) -> tuple[np.ndarray, np.ndarray]:
+    """Return what makes the noise its flow, in cells per step, and the wavenumbers of an axis.
+
+    Times i k along an axis; shapes (n, n, n // 2 + 1) and (n,), float32.
+    """
     n, box = mesh.n_mesh, mesh.box_mpc_h
     k = mesh_wavenumbers(n, box)
     k[0, 0, 0] = 1.0
-    amplitude = colour * np.exp(-0.5 * (SMOOTHING_MPC_H * k) ** 2) / k**2 * n / box
+    amplitude = STEP * colour * np.exp(-0.5 * (SMOOTHING_MPC_H * k) ** 2) / k**2 * n / box
     axis = 2 * np.pi / box * np.fft.fftfreq(n, 1 / n)
-    axes = axis[:, None, None], axis[:, None], np.abs(axis[: n // 2 + 1])
-    return [(1j * one * amplitude).astype(np.complex64) for one in axes]
+    return amplitude.astype(np.float32), axis.astype(np.float32)
+
+
+@njit(cache=True, parallel=True)
+def _flow_modes(
+    now: np.ndarray, before: np.ndarray, amplitude: np.ndarray, axis: np.ndarray
+) -> np.ndarray:
+    """Return Fourier meshes of the flow in the middle of the step ahead, for each axis."""
+    n, half = axis.size, now.shape[2]
+    modes = np.empty((3, n, n, half), dtype=np.complex64)
+    for i in prange(n):
+        for j in range(n):
+            for k in range(half):
+                middle = np.float32(1.5) * now[i, j, k] - np.float32(0.5) * before[i, j, k]
+                flow = amplitude[i, j, k] * complex(-middle.imag, middle.real)
+                modes[0, i, j, k] = axis[i] * flow
+                modes[1, i, j, k] = axis[j] * flow
+                modes[2, i, j, k] = abs(axis[k]) * flow
+    return modes
 
 
 def advance(field: np.ndarray, flow: np.ndarray) -> np.ndarray:
