@@ -29,14 +29,14 @@ def main(
 
 
 def read_jobs(results: Path) -> pd.DataFrame:
-    """Return `start, end, threads, starting_s` of all jobs that have ended, from their files."""
+    """Return what `summarise_overhead` needs of all jobs that have ended, from their files."""
     rows = []
     for path in sorted(results.glob("benchmarks/**/*.tsv")):
         log = results / "logs" / path.relative_to(results / "benchmarks").with_suffix(".log")
         # Snakemake writes the benchmark when the job ends
         end, seconds = path.stat().st_mtime, pd.read_csv(path, sep="\t")["s"].iloc[-1]
-        rows.append((end - seconds, end, *(read_start(log) if log.exists() else (1, 0.0))))
-    return pd.DataFrame(rows, columns=["start", "end", "threads", "starting_s"])
+        rows.append((end - seconds, end, *(read_start(log) if log.exists() else (1, 0.0, 0.0))))
+    return pd.DataFrame(rows, columns=["start", "end", "threads", "starting_s", "compiling_s"])
 
 
 if __name__ == "__main__":

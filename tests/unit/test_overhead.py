@@ -8,17 +8,23 @@ import pytest
 
 from configs import read_config
 from mflens.cost import summarise_overhead
-from mflens.job import read_start
+from mflens.job import WAIT_POLICY, read_start
 from mflens.needs import chunk_sizes
 from mflens.plan import Plan
 
 # two cores; the last job waits for both others
 SCHEDULE = pd.DataFrame(
-    [(0.0, 10.0, 1, 1.0), (0.0, 30.0, 1, 2.0), (10.5, 14.5, 1, 1.0), (31.0, 40.0, 2, 3.0)],
-    columns=["start", "end", "threads", "starting_s"],
+    [
+        (0.0, 10.0, 1, 1.0, 0.0),
+        (0.0, 30.0, 1, 2.0, 20.0),
+        (10.5, 14.5, 1, 1.0, 0.0),
+        (31.0, 40.0, 2, 3.0, 0.0),
+    ],
+    columns=["start", "end", "threads", "starting_s", "compiling_s"],
 )
 EXPECTED = {
-    "work of the jobs": 55.0, "starting the jobs' processes": 7.0, "scheduling": 2.5,
+    "work of the jobs": 35.0, "compiling PySCo, once per environment": 20.0,
+    "starting the jobs' processes": 7.0, "scheduling": 2.5,
     "waiting for other jobs": 15.5, "Snakemake: starting and scheduling": 9.5,
 }  # fmt: skip
 
@@ -50,11 +56,11 @@ def test_every_job_costs_once(power):
 JOB = """
 import os, sys
 from types import SimpleNamespace
-from mflens.job import start_job
+from mflens.job import WAIT_POLICY, start_job
 nothing = {name: {} for name in ("input", "output", "params", "wildcards")}
 config = {"results_dir": os.getcwd(), "seed": 1}
 start_job(SimpleNamespace(log=sys.argv[1:], rule="some_rule", threads=3, config=config, **nothing))
-print(os.environ["OMP_WAIT_POLICY"], os.environ["OMP_NUM_THREADS"])
+print(*(os.environ[name] for name in [*WAIT_POLICY, "OMP_NUM_THREADS"]))
 """
 
 
@@ -62,8 +68,8 @@ def test_a_job_logs_what_its_start_took(tmp_path):
     log = tmp_path / "logs" / "job.log"
     command = [sys.executable, "-c", JOB, str(log)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["PASSIVE", "3"]
-    threads, seconds = read_start(log)
-    assert threads == 3 and 0 < seconds < 60
+    assert done.stdout.split() == [*WAIT_POLICY.values(), "3"]
+    threads, seconds, compiling = read_start(log)
+    assert threads == 3 and 0 < seconds < 60 and compiling == 0
     log.write_text("[some_rule] nothing of the kind\n")
-    assert read_start(log) == (1, 0.0)
+    assert read_start(log) == (1, 0.0, 0.0)

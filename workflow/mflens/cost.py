@@ -37,8 +37,8 @@ def summarise_overhead(jobs: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     jobs
-        One row a job: `start` and `end` (s), `threads` and `starting_s`, the CPU time that the
-        interpreter and imports took before any work.
+        One row a job: `start` and `end` (s), `threads`, `starting_s`, the CPU time that the
+        interpreter and imports took before any work, and `compiling_s`, that of compiling PySCo.
 
     Notes
     -----
@@ -56,11 +56,12 @@ def summarise_overhead(jobs: pd.DataFrame) -> pd.DataFrame:
     total = cores * (end.max() - start.min())
     latest = np.searchsorted(np.sort(end), start, side="right")
     waited = (start - np.sort(end)[np.maximum(latest - 1, 0)])[latest > 0]
-    starting = float(jobs["starting_s"].sum())
+    starting, compiling = (float(jobs[name].sum()) for name in ("starting_s", "compiling_s"))
     scheduling = float((waited * threads[latest > 0]).sum())
     busy = float(((end - start) * threads).sum())
     rows = {
-        "work of the jobs": busy - starting,
+        "work of the jobs": busy - starting - compiling,
+        "compiling PySCo, once per environment": compiling,
         "starting the jobs' processes": starting,
         "scheduling": scheduling,
         "waiting for other jobs": total - busy - scheduling,

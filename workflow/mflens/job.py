@@ -45,19 +45,27 @@ def start_job(snakemake: Any) -> None:
     start_logging(snakemake.log[0], f"{snakemake.rule}")
     use_threads(int(snakemake.threads))
     start_record(snakemake)
+    engine = sys.modules.get("mflens.simulate.engine")
+    compiling = float(getattr(engine, "COMPILING_S", 0.0))
     settings = ", ".join(f"{name} {value}" for name, value in snakemake.wildcards.items())
     logging.info(
-        "%s, threads: %d, started in %.2f s",
+        "%s, threads: %d, started in %.2f s, compiled for %.2f s",
         settings or "start",
         snakemake.threads,
-        time.process_time(),
+        time.process_time() - compiling,
+        compiling,
     )
 
 
-def read_start(path: str | os.PathLike[str]) -> tuple[int, float]:
-    """Return the threads of a job and the CPU time of its start (s), from its log."""
-    found = re.search(r"threads: (\d+), started in ([\d.]+) s", Path(path).read_text())
-    return (int(found[1]), float(found[2])) if found else (1, 0.0)
+def read_start(path: str | os.PathLike[str]) -> tuple[int, float, float]:
+    """Return the threads of a job and the CPU times (s) of its start, from its log.
+
+    The last is that of compiling PySCo, which the first job of a new environment does.
+    """
+    found = re.search(
+        r"threads: (\d+), started in ([\d.]+) s, compiled for ([\d.]+) s", Path(path).read_text()
+    )
+    return (int(found[1]), float(found[2]), float(found[3])) if found else (1, 0.0, 0.0)
 
 
 def end_with_run() -> None:

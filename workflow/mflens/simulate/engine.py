@@ -6,6 +6,7 @@ so empty modules stand in for them.
 """
 
 import sys
+import time
 from importlib.util import find_spec
 from types import ModuleType
 
@@ -21,9 +22,17 @@ sys.path.append(_package.submodule_search_locations[0])
 for _name in UNUSED:
     sys.modules.setdefault(_name, ModuleType(_name))
 
+_started = time.process_time()
 import fourier  # noqa: E402
 import initial_conditions  # noqa: E402
 import mesh  # noqa: E402
 import utils  # noqa: E402
 
-__all__ = ["fourier", "initial_conditions", "mesh", "utils"]
+_functions = [
+    one for module in (fourier, initial_conditions, mesh, utils) for one in vars(module).values()
+]
+_compiled = any(one.stats.cache_misses for one in _functions if hasattr(one, "stats"))
+# CPU time (s) that compiling took, once per environment
+COMPILING_S = time.process_time() - _started if _compiled else 0.0
+
+__all__ = ["COMPILING_S", "fourier", "initial_conditions", "mesh", "utils"]
