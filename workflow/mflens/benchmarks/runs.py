@@ -70,7 +70,8 @@ def runs(case: str, options: Mapping[str, Any]) -> list[Run]:
         sizes += [(nside[0], n_shells // 2), (nside[0], 2 * n_shells)]
         return [Run("LognormalSim", *size, n_mesh[0], options=repeated) for size in sizes]
     if case == "example":
-        return [Run("GlassExample", *first), Run("CambPower", *first)]
+        examples = [Run("GlassExample", n, n_shells, n_mesh[0]) for n in nside]
+        return [*examples, Run("CambPower", *first)]
     if case == "particle_mesh":
         # one and two threads take turns
         once = {"repetitions": 1}
