@@ -7,16 +7,9 @@ import numpy as np
 from mflens.io import read_hdf5, write_hdf5
 from mflens.job import start_job
 from mflens.prior import Prior
-from mflens.simulate import harmonics, particles  # noqa: F401  (compiles PySCo once, not per job)
+from mflens.simulate import particles  # noqa: F401  (compiles PySCo once, not per job)
 from mflens.simulate.lightcone import LightCone, Mesh
-from mflens.simulate.matching import (
-    linear_colour,
-    linear_covariance,
-    linear_density,
-    matched_harmonics,
-    smooth_variance,
-)
-from mflens.simulate.randomness import BaseMeasure
+from mflens.simulate.matching import calibrate, linear_covariance
 from mflens.theory.cosmology import make_cosmology
 from mflens.theory.kernels import Shells
 from mflens.theory.spectra import interpolate_log
@@ -44,18 +37,10 @@ def main(
     covariance, fill = linear_covariance(
         arrays["kernels"], arrays["k"], cosmology.shell_growth, linear, shape, box
     )
+    children = np.random.SeedSequence(seed).spawn(n_calibration)
+    seeds = [int(child.generate_state(1)[0]) for child in children]
     lightcone = LightCone(shape, box, ell_max)
-    colour = linear_colour(box, cosmology.k, cosmology.linear)
-    unity = np.ones((shape.n_shells, ell_max + 1))
-    spectra = []
-    for child in np.random.SeedSequence(seed).spawn(n_calibration):
-        base = BaseMeasure(int(child.generate_state(1)[0]))
-        density = linear_density(base, box, cosmology.k, cosmology.linear)
-        white = matched_harmonics(
-            base, lightcone, density, colour, cosmology.shell_growth, covariance, fill, unity
-        )
-        spectra.append(harmonics.cross_spectrum(white, white, ell_max))
-    variance = smooth_variance(np.stack(spectra), shape, box)
+    variance = calibrate(seeds, cosmology, lightcone, covariance, fill)
     write_hdf5(whitening, {"variance": variance}, {"n_calibration": n_calibration})
 
 

@@ -9,13 +9,10 @@ from mflens.simulate import harmonics, lensing
 from mflens.simulate.chunk import Matching, Sim, make_draw
 from mflens.simulate.lightcone import LightCone, Mesh
 from mflens.simulate.matching import (
+    calibrate,
     linear_colour,
     linear_covariance,
-    linear_density,
-    matched_harmonics,
-    smooth_variance,
 )
-from mflens.simulate.randomness import BaseMeasure
 from mflens.simulate.survey import make_survey
 from mflens.simulate.tiers import Sky, make_tier
 from mflens.theory.cosmology import make_cosmology
@@ -67,16 +64,8 @@ def world():
 @pytest.fixture(scope="session")
 def variance(world):
     """Calibration of the seed matching from draws that no test uses."""
-    spectra = []
-    for seed in range(900, 900 + world.n_calibration):
-        base = BaseMeasure(seed)
-        density = linear_density(base, world.mesh, world.cosmology.k, world.cosmology.linear)
-        white = matched_harmonics(
-            base, world.lightcone, density, world.colour, world.cosmology.shell_growth,
-            world.covariance, world.fill, np.ones((world.shells.n_shells, ELL_MAX + 1)),
-        )  # fmt: skip
-        spectra.append(harmonics.cross_spectrum(white, white, ELL_MAX))
-    return smooth_variance(np.stack(spectra), world.shells, world.mesh)
+    seeds = range(900, 900 + world.n_calibration)
+    return calibrate(seeds, world.cosmology, world.lightcone, world.covariance, world.fill)
 
 
 @pytest.fixture(scope="session")

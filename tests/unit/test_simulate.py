@@ -8,14 +8,20 @@ from scipy.ndimage import map_coordinates
 from mflens.errors import ConfigError
 from mflens.simulate import harmonics
 from mflens.simulate.bandpowers import average_bands, measure_band_powers
-from mflens.simulate.lightcone import LightCone, Mesh, Observer, place_observer
-from mflens.simulate.matching import whiten
+from mflens.simulate.lightcone import (
+    LightCone,
+    Mesh,
+    Observer,
+    assignment_window,
+    place_observer,
+)
+from mflens.simulate.matching import image_power, whiten
 from mflens.simulate.mesh_fourier import to_field, to_modes
 from mflens.simulate.randomness import BaseMeasure
 from mflens.simulate.tiers import make_tier, tier_class
 from mflens.simulate.transport import advance, transport
 from mflens.theory.kernels import Shells
-from mflens.theory.spectra import mesh_wavenumbers
+from mflens.theory.spectra import lattice_measure, mesh_wavenumbers
 
 
 def test_harmonics_are_a_prefix_of_those_with_higher_ell_max():
@@ -143,6 +149,31 @@ def test_projection_agrees_with_a_finer_mesh_on_healpix_rings():
         error = harmonics.cross_spectrum(alm[i] - expected, alm[i] - expected, ell_max)
         power = harmonics.cross_spectrum(expected, expected, ell_max)
         assert np.sqrt(error[2:].sum() / power[2:].sum()) < 0.03
+
+
+def test_linear_interpolation_adds_the_power_of_its_images():
+    """The variance between the points of a mesh is that of its modes and of their images."""
+    n, box, rng = 16, 200.0, np.random.default_rng(0)
+    mesh, k = Mesh(n, box, 16), np.linspace(1e-3, 2.5, 5000)
+    cuts = np.array([0.2, np.pi * n / box])
+    images = image_power(k, 5.0 / k, mesh, cuts)
+    wavenumber = mesh_wavenumbers(n, box)
+    wavenumber[0, 0, 0] = np.inf
+    axis = assignment_window(n, 2)
+    window = axis[:, None, None] * axis[:, None] * axis[: n // 2 + 1]
+    points = n * rng.random((3, 4000))
+    for cut, found in zip(cuts, images, strict=True):
+        modes = (lattice_measure(k, n, box) * 5.0 / k * (k <= cut)).sum()
+        colour = np.where(wavenumber <= cut, 5.0 / wavenumber, 0) * (n / box) ** 3
+        variance = []
+        for _ in range(300):
+            field = np.fft.irfftn(
+                np.fft.rfftn(rng.standard_normal((n, n, n))) * np.sqrt(colour) / window
+            )
+            variance.append(map_coordinates(field, points, order=1, mode="grid-wrap").var())
+        total, error = 4 * np.pi * np.array([np.mean(variance), np.std(variance) / 300**0.5])
+        assert total - modes == pytest.approx(found.sum(), abs=3 * error)
+        assert found.sum() > 5 * error
 
 
 @pytest.mark.parametrize("shape", [(8, 8, 8), (3, 8, 8, 8)])

@@ -163,15 +163,18 @@ class LightCone:
         The box.
     ell_max
         Largest multipole wanted.
+    fineness
+        Lines of sight lie closer by this factor than the shells' content needs.
     """
 
-    def __init__(self, shells: Shells, mesh: Mesh, ell_max: int) -> None:
+    def __init__(self, shells: Shells, mesh: Mesh, ell_max: int, fineness: float = 1.0) -> None:
         self.shells, self.mesh, self.ell_max = shells, mesh, ell_max
         self.cuts = mesh.cuts(shells)
         # interpolation leaves images beyond the cut, the more the nearer it is to Nyquist
         images = 1 + 0.5 * (self.cuts * mesh.box_mpc_h / (np.pi * mesh.n_mesh)) ** 2
         content = images * self.cuts * shells.edges[1:] + MARGIN
-        self.rings = [rings(int(degree)) for degree in np.ceil(content) + ell_max]
+        degrees_held = fineness * (np.ceil(content) + ell_max)
+        self.rings = [rings(int(degree)) for degree in degrees_held]
 
     def project(
         self,

@@ -5,14 +5,18 @@ shells and whitened across shells at each l with the covariance it has by theory
 white by construction and replaces the normals that GLASS would draw.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from numba import njit, prange
 
+from mflens.simulate import harmonics
 from mflens.simulate.harmonics import degrees
-from mflens.simulate.lightcone import FIRST_OBSERVER, LightCone, Mesh, Observer
+from mflens.simulate.lightcone import FIRST_OBSERVER, INTERPOLATION, LightCone, Mesh, Observer
 from mflens.simulate.mesh_fourier import to_modes
 from mflens.simulate.randomness import BaseMeasure
 from mflens.simulate.transport import transport
+from mflens.theory.cosmology import Cosmology
 from mflens.theory.kernels import Shells
 from mflens.theory.spectra import (
     ShellGrowth,
@@ -24,6 +28,8 @@ from mflens.theory.spectra import (
 
 FILL = 0.25
 FUNDAMENTAL = 0.6
+FINENESS = 1.5  # of lines of sight that see all images but the faintest
+N_COMPARED = 8  # calibration draws that are projected along these as well
 
 
 def linear_density(base: BaseMeasure, mesh: Mesh, k: np.ndarray, power: np.ndarray) -> np.ndarray:
@@ -93,7 +99,8 @@ def linear_covariance(
     linear = power * growth.mean[:, None] ** 2
     kept = linear * (k <= mesh.cuts(shells)[:, None])
     lattice = lattice_measure(k, mesh.n_mesh, mesh.box_mpc_h)
-    covariance = matter_spectra(kernels, k, growth, kept, lattice)
+    images = image_power(k, power, mesh, mesh.cuts(shells)) * growth.mean[:, None] ** 2
+    covariance = matter_spectra(kernels, k, growth, kept * lattice + images, np.ones_like(k))
     full = matter_spectra(kernels, k, growth, linear, continuum_measure(k))
     diagonal = np.arange(shells.n_shells)
     available, wanted = covariance[:, diagonal, diagonal], full[:, diagonal, diagonal]
@@ -101,6 +108,87 @@ def linear_covariance(
     fill = np.maximum(fill, 1e-6 * wanted)
     covariance[:, diagonal, diagonal] += fill
     return covariance, fill
+
+
+def image_power(k: np.ndarray, power: np.ndarray, mesh: Mesh, cuts: np.ndarray) -> np.ndarray:
+    """Return the power of the images that linear interpolation adds to a mesh, measure included.
+
+    A mode n of the mesh has images at n + m n_mesh, weaker by the ratio of the interpolation's
+    windows. They are a few thousandths of a shell's power, but a twentieth of what a far shell
+    holds beyond the nearer ones, which show the same modes of a repeated box. Images up to m = 1
+    along each axis are counted, and correlations between images of the same mode are not.
+
+    Parameters
+    ----------
+    k, power
+        Wavenumbers (h/Mpc) and linear power ((Mpc/h)^3), shapes (n_k,).
+    mesh
+        The box.
+    cuts
+        Largest wavenumber kept in each shell, shape (n_shells,).
+
+    Returns
+    -------
+    array
+        On `k`, shape (n_shells, n_k); what `lattice_measure` times power is for the modes.
+    """
+    n, half = mesh.n_mesh, mesh.n_mesh // 2
+    fundamental = 2 * np.pi / mesh.box_mpc_h
+    modes = fundamental * np.sqrt(np.arange(3 * (n + half) ** 2 + 1))
+    inside = modes[: 3 * half**2 + 1]
+    source = np.concatenate([[0.0], interpolate_log(k, power, inside[1:])])
+    source *= 4 * np.pi / mesh.box_mpc_h**3
+    # modes between two cuts are seen by all shells of larger cuts
+    steps = np.unique(cuts)
+    group = np.searchsorted(steps * (1 + 1e-6), inside)
+    axis = (np.arange(half + 1) + n * np.array([[-1], [0], [1]])) / n
+    ratio = (np.sinc(axis) / np.sinc(axis[1])) ** (2 * INTERPOLATION)
+    right = np.clip(np.searchsorted(k, modes), 1, k.size - 1)
+    fraction = (modes - k[right - 1]) / (k[right] - k[right - 1])
+    parts = _sum_images(source, group, steps.size, ratio, right, fraction, k.size)
+    return np.cumsum(parts, axis=0)[np.searchsorted(steps, cuts)]
+
+
+@njit(cache=True)
+def _sum_images(
+    source: np.ndarray,
+    group: np.ndarray,
+    n_groups: int,
+    ratio: np.ndarray,
+    right: np.ndarray,
+    fraction: np.ndarray,
+    n_k: int,
+) -> np.ndarray:
+    """Share out the images of the modes of an octant, for all octants, to a grid of wavenumbers."""
+    half = ratio.shape[1] - 1
+    total = np.zeros((n_groups, n_k))
+    for i in range(half + 1):
+        for j in range(half + 1):
+            for m in range(half + 1):
+                square = i * i + j * j + m * m
+                if group[square] == n_groups:
+                    continue
+                row, signs = total[group[square]], 1.0
+                for one in (i, j, m):
+                    # an axis has one mode 0 and one at Nyquist, and two of all others
+                    signs *= 1.0 if one in (0, half) else 2.0
+                for a in range(3):
+                    for b in range(3):
+                        for c in range(3):
+                            if a == 1 and b == 1 and c == 1:
+                                continue
+                            x, y, z = (
+                                i + 2 * half * (a - 1), j + 2 * half * (b - 1),
+                                m + 2 * half * (c - 1),
+                            )  # fmt: skip
+                            far = x * x + y * y + z * z
+                            f = fraction[far]
+                            if 0 <= f <= 1:
+                                weight = signs * ratio[a, i] * ratio[b, j] * ratio[c, m]
+                                weight *= source[square]
+                                row[right[far] - 1] += weight * (1 - f)
+                                row[right[far]] += weight * f
+    return total
 
 
 def whiten(alm: np.ndarray, covariance: np.ndarray) -> np.ndarray:
@@ -190,16 +278,69 @@ def matched_harmonics(
     return np.where(unheld, base.harmonics("harmonics", shells.n_shells, ell_max), white)
 
 
-def smooth_variance(spectra: np.ndarray, shells: Shells, mesh: Mesh) -> np.ndarray:
+def calibrate(
+    seeds: Sequence[int],
+    cosmology: Cosmology,
+    lightcone: LightCone,
+    covariance: np.ndarray,
+    fill: np.ndarray,
+) -> np.ndarray:
+    """Return the variance of whitened coefficients beyond theory, from draws of a cosmology.
+
+    Parameters
+    ----------
+    seeds
+        Seeds of the draws, to be used for nothing else.
+    cosmology
+        The cosmology.
+    lightcone
+        The projection.
+    covariance, fill
+        Output of `linear_covariance`.
+
+    Returns
+    -------
+    array
+        Shape (n_shells, n_ell), 1 where theory holds.
+    """
+    shells, mesh, ell_max = lightcone.shells, lightcone.mesh, lightcone.ell_max
+    finer = LightCone(shells, mesh, ell_max, FINENESS)
+    colour = linear_colour(mesh, cosmology.k, cosmology.linear)
+    unity = np.ones((shells.n_shells, ell_max + 1))
+    spectra, noise = [], []
+    for number, seed in enumerate(seeds):
+        base = BaseMeasure(seed)
+        density = linear_density(base, mesh, cosmology.k, cosmology.linear)
+        sights = [lightcone, finer] if number < N_COMPARED else [lightcone]
+        white = [
+            matched_harmonics(
+                base, one, density, colour, cosmology.shell_growth, covariance, fill, unity
+            )
+            for one in sights
+        ]
+        spectra.append(harmonics.cross_spectrum(white[0], white[0], ell_max))
+        if len(white) > 1:
+            error = white[0] - white[1]
+            noise.append(harmonics.cross_spectrum(error, error, ell_max))
+    return combine_variance(np.stack(spectra), np.stack(noise), shells, mesh)
+
+
+def combine_variance(
+    spectra: np.ndarray, noise: np.ndarray, shells: Shells, mesh: Mesh
+) -> np.ndarray:
     """Return the calibration of the whitened variance from spectra of calibration draws.
 
-    Theory is exact but for the mesh's interpolation, whose images matter near its Nyquist
-    wavenumber: only there is the measured variance used, smoothed over l.
+    Theory is exact but for the mesh's interpolation. Images that are finer than the lines of sight
+    are noise in far shells, which a draw measures by itself as it is the difference to finer
+    lines of sight; near the mesh's Nyquist wavenumber all of the variance is measured. Both are
+    smoothed over l.
 
     Parameters
     ----------
     spectra
         Auto-spectra of whitened coefficients, shape (n_draws, n_shells, n_ell).
+    noise
+        Those of their differences to finer lines of sight, shape (n_compared, n_shells, n_ell).
     shells, mesh
         The shells and the box.
 
@@ -212,7 +353,8 @@ def smooth_variance(spectra: np.ndarray, shells: Shells, mesh: Mesh) -> np.ndarr
     ell = np.arange(n_ell)
     width = np.maximum(3.0, 0.06 * ell)
     kernel = (2 * ell + 1) * np.exp(-0.5 * ((ell[:, None] - ell) / width[:, None]) ** 2)
-    smooth = spectra.mean(axis=0) @ (kernel / kernel.sum(axis=1, keepdims=True)).T
+    kernel /= kernel.sum(axis=1, keepdims=True)
     nyquist = np.pi * mesh.n_mesh / mesh.box_mpc_h
     beyond = (ell + 0.5) / shells.edges[1:, None] > 0.5 * nyquist
-    return np.where(beyond, smooth, 1.0)
+    measured, added = (one.mean(axis=0) @ kernel.T for one in (spectra, noise))
+    return np.where(beyond, measured, 1.0 + added)
