@@ -263,6 +263,12 @@ def _keep_modes(density: np.ndarray, factor: np.ndarray, cut: float) -> np.ndarr
 
 
 @njit(inline="always")
+def _turn(axis: Any, direction: Any) -> Any:
+    """Return the component of a direction along an axis."""
+    return axis[0] * direction[0] + axis[1] * direction[1] + axis[2] * direction[2]
+
+
+@njit(inline="always")
 def _linear(flat: Any, row: Any, k: Any, k1: Any, z: Any) -> Any:
     """Interpolate along the last axis."""
     return flat[row + k] + z * (flat[row + k1] - flat[row + k])
@@ -288,10 +294,9 @@ def _sample(
     last, flat = n - one, field.ravel()
     result = np.empty(directions.shape[1], dtype=np.float32)
     for p in prange(result.size):
-        a, b, c = directions[0, p], directions[1, p], directions[2, p]
-        along_x = rotation[0, 0] * a + rotation[0, 1] * b + rotation[0, 2] * c
-        along_y = rotation[1, 0] * a + rotation[1, 1] * b + rotation[1, 2] * c
-        along_z = rotation[2, 0] * a + rotation[2, 1] * b + rotation[2, 2] * c
+        along_x = _turn(rotation[0], directions[:, p])
+        along_y = _turn(rotation[1], directions[:, p])
+        along_z = _turn(rotation[2], directions[:, p])
         total = np.float32(0)
         # loops of a known length become vectors, whatever the number of nodes
         for block in range(radii.size // LANES):
