@@ -337,7 +337,10 @@ class GlassExample(World):
     def simulate(self) -> np.ndarray:
         """Return the complex shear of all bins, shape (n_bins, n_pix)."""
         import glass.ext.camb
+        from astropy.utils.data import conf
 
+        # healpy asks the network for weights and does without them
+        conf.allow_internet = False
         ell_max, nside = self.sky.ell_max, self.sky.nside
         background = make_geometry(self.parameters, self.sky.shells).background
         windows = lensing.shell_windows(self.sky.shells, background, self.parameters["h"])
