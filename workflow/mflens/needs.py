@@ -19,6 +19,7 @@ DEG2_OF_SKY = 41253.0
 FLOAT = 4  # bytes of a map's value, a kernel's value
 N_WAVENUMBERS = 4000  # of the kernels, about
 COPIES = 3  # of a chunk's theory and of maps whose harmonics are taken
+N_FINER, FINER = 8, 2.25  # calibration draws with more lines of sight, and how many more
 WORK = 10  # sizes of a batch of maps that the network takes in beside it
 GIB, GB = 2**30, 1e9
 MINUTE, HOUR = 60.0, 3600.0
@@ -188,7 +189,8 @@ class Needs:
             seconds += n_chunks * jobs["compute_training_power"].core_s
             seconds += jobs["train_emulator"].core_s
         seconds += jobs["pretrain_compressor"].core_s
-        seconds += len(self.plan.runs) * jobs["finetune_compressor"].core_s
+        fits = len(self.plan.runs) * self.cost["mean_fit"]
+        seconds += fits * jobs["finetune_compressor"].core_s
         return (seconds + jobs["compute_kernels"].core_s + jobs["compute_whitening"].core_s) / HOUR
 
     def disk_gb(self) -> float:
@@ -213,12 +215,15 @@ class Needs:
         spectra = max(n * sim.spectra_gib(s) for s, n in cosmologies.items())
         most = max(cosmologies.values())
         one_mesh = self.cost["cell_bytes"] * sim.size["n_mesh"] ** 3 / GIB
-        calibration = self.config["simulate"]["n_calibration"] * sim.scaled("light_cone")
+        projections = self.config["simulate"]["n_calibration"] + N_FINER * FINER
+        sky = (1 + FINER) * sim.sky_gib()
         training = emulator["chunk_size"] * emulator["n_amplitudes"] * self.cost["power_s"]
         return {
             "compute_kernels": Job(sim.scaled("kernels"), 2 * sim.kernels_gib()),
             "compute_spectra": Job(most * sim.theory_s(), COPIES * spectra + 2 * sim.kernels_gib()),
-            "compute_whitening": Job(calibration, one_mesh + sim.sky_gib() + sim.kernels_gib()),
+            "compute_whitening": Job(
+                projections * sim.scaled("light_cone"), one_mesh + sky + sim.kernels_gib()
+            ),
             "compute_training_power": Job(training, 0.5),
             "train_emulator": Job(emulator["networks"]["steps"] * self.cost["step_s"], 0.5),
         }
