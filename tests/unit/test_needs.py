@@ -3,8 +3,10 @@
 import pytest
 
 from configs import read_config
+from mflens import needs as needs_of
 from mflens.needs import AUTO, Needs, SimCost, chunk_sizes
 from mflens.plan import Plan
+from mflens.simulate import matching
 
 SPLIT_KINDS = ["bulk", "validation", "pairs", "test"]
 
@@ -43,6 +45,10 @@ def test_tiers_and_pairs_cost_more():
     assert (
         cost.mesh_gib("bulk", "lognormal") == 0 < cost.mesh_gib("pairs_particle_mesh", "lognormal")
     )
+
+
+def test_calibration_is_counted_as_it_is_made():
+    assert (needs_of.N_FINER, needs_of.FINER) == (matching.N_COMPARED, matching.FINENESS**2)
 
 
 def test_maps_have_the_size_of_the_benchmarks_estimate():

@@ -1,5 +1,6 @@
 """The workflow as its users meet it: dry runs, the smoke run, edits and bad configs."""
 
+import json
 import os
 import re
 import subprocess
@@ -11,6 +12,7 @@ import pandas as pd
 import pytest
 
 from configs import ROOT, TASKS
+from mflens.job import WAIT_POLICY
 from runs import Runner
 
 pytestmark = pytest.mark.workflow
@@ -53,6 +55,16 @@ def jobs(printed: str) -> dict[str, int]:
 def test_lint(folder):
     printed = Runner(folder, "lint")("--lint")
     assert "Congratulations" in printed, printed
+
+
+def test_jobs_know_how_to_wait_before_they_import_anything(tmp_path):
+    runner = Runner(tmp_path)
+    script = runner.repository / "scripts/draw_parameters.py"
+    report = "import json, os\njson.dump(dict(os.environ), open('variables.json', 'w'))\n"
+    script.write_text(report + script.read_text())
+    runner("draw_parameters")
+    variables = json.loads((runner.folder / "variables.json").read_text())
+    assert variables | WAIT_POLICY == variables
 
 
 @pytest.mark.parametrize("name", OVERLAYS)

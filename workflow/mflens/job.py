@@ -24,7 +24,8 @@ NO_MEMORY = (
 RUN = "MFLENS_RUN"  # variable with the process id of the run
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 # idle threads must not spin for long on cores that other pools of threads or other jobs could use:
-# numba's may for a fifth of a millisecond, which lies between two loops, OpenBLAS's hardly at all
+# numba's may for a fifth of a millisecond, which lies between two loops, OpenBLAS's hardly at all.
+# Jobs inherit it (common.smk): OpenBLAS reads it when a script imports numpy, before `start_job`
 WAIT_POLICY = {
     "OMP_WAIT_POLICY": "PASSIVE",
     "GOMP_SPINCOUNT": "5000",
@@ -105,7 +106,6 @@ def use_threads(threads: int) -> None:
     """Bind OpenMP, numba and torch to `threads` threads; call before they are imported."""
     for variable in THREAD_VARIABLES:
         os.environ[variable] = str(threads)
-    os.environ.update(WAIT_POLICY)
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(threads)
     if "numba" in sys.modules:

@@ -215,14 +215,17 @@ class Needs:
         spectra = max(n * sim.spectra_gib(s) for s, n in cosmologies.items())
         most = max(cosmologies.values())
         one_mesh = self.cost["cell_bytes"] * sim.size["n_mesh"] ** 3 / GIB
-        projections = self.config["simulate"]["n_calibration"] + N_FINER * FINER
+        draws = self.config["simulate"]["n_calibration"]
+        projections = draws + FINER * min(N_FINER, draws)
         sky = (1 + FINER) * sim.sky_gib()
         training = emulator["chunk_size"] * emulator["n_amplitudes"] * self.cost["power_s"]
         return {
             "compute_kernels": Job(sim.scaled("kernels"), 2 * sim.kernels_gib()),
             "compute_spectra": Job(most * sim.theory_s(), COPIES * spectra + 2 * sim.kernels_gib()),
             "compute_whitening": Job(
-                projections * sim.scaled("light_cone"), one_mesh + sky + sim.kernels_gib()
+                projections * sim.scaled("light_cone"),
+                one_mesh + sky + sim.kernels_gib(),
+                self.config["simulate"]["threads"],
             ),
             "compute_training_power": Job(training, 0.5),
             "train_emulator": Job(emulator["networks"]["steps"] * self.cost["step_s"], 0.5),

@@ -5,6 +5,7 @@ from snakemake.exceptions import WorkflowError
 from mflens.check import check_config
 from mflens.dependencies import fingerprint
 from mflens.errors import MflensError
+from mflens.job import WAIT_POLICY
 from mflens.needs import Needs, chunk_sizes
 from mflens.plan import Plan
 from mflens.run_folder import AFTER_A_FAILURE, open_results
@@ -24,7 +25,8 @@ RESULTS, LADDER = config["results_dir"], config["ladder"]
 PLAN = Plan(config)
 NEEDS = Needs(config, PLAN)
 TASKS = TaskPlan(config)
-os.environ.update(MFLENS_RUN=str(os.getpid()))  # jobs end with it: `mflens.job.end_with_run`
+# of all jobs, which end with the run: `mflens.job.end_with_run`
+os.environ.update(WAIT_POLICY, MFLENS_RUN=str(os.getpid()))
 USER_CLASSES = [t["class"] for t in config["simulate"]["tiers"].values() if "class" in t]
 
 

@@ -1,7 +1,7 @@
 THREADS = dict.fromkeys(
     ["pretrain_compressor", "finetune_compressor", "sample_posterior"],
     config["infer"]["threads"],
-) | {"simulate_maps": config["simulate"]["threads"]}
+) | dict.fromkeys(["simulate_maps", "compute_whitening"], config["simulate"]["threads"])
 TRAINING_BENCHMARKS = PLAN.benchmarks(PLAN.products("finetune_compressor", ".pt"))
 PRETRAINING_BENCHMARK = PLAN.benchmarks([rules.pretrain_compressor.output.model])[0]
 

@@ -161,7 +161,7 @@ rule compute_spectra:
 
 rule compute_whitening:
     message:
-        "Calibrate the seed matching on linear projections of the mesh."
+        "Calibrate the seed matching on linear draws of the mesh."
     input:
         kernels=rules.compute_kernels.output.kernels,
     output:
@@ -181,6 +181,7 @@ rule compute_whitening:
         f"{RESULTS}/logs/compute_whitening/whitening.log",
     benchmark:
         f"{RESULTS}/benchmarks/compute_whitening/whitening.tsv"
+    threads: config["simulate"]["threads"]
     resources:
         **NEEDS.of("compute_whitening"),
     script:

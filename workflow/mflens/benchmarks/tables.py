@@ -175,7 +175,7 @@ def estimate_survey(
     shared
         Bulk sims that share a cosmology.
     n_calibration
-        Linear projections that calibrate the seed matching.
+        Linear draws that calibrate the seed matching.
     emulator_s
         Core-seconds that the emulator took, training spectra included; 0 without one.
     """
@@ -205,6 +205,7 @@ def estimate_survey(
         # their theory holds the covariance of the projected mesh as well
         ("pairs, both members", high, high * (sim + theory + steps + rest),
          2 * high * (map_gb + spectra_gb)),
+        # `rest` projects twice, a draw of the calibration once or along finer lines of sight, too
         ("kernels, emulator, calibration", 1, kernels + emulator_s + n_calibration * rest, 0.0),
     ]  # fmt: skip
     table = pd.DataFrame(rows, columns=["sims", "number", "core_h", "disk_gb"])

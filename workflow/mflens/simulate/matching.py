@@ -114,9 +114,9 @@ def image_power(k: np.ndarray, power: np.ndarray, mesh: Mesh, cuts: np.ndarray) 
     """Return the power of the images that linear interpolation adds to a mesh, measure included.
 
     A mode n of the mesh has images at n + m n_mesh, weaker by the ratio of the interpolation's
-    windows. They are a few thousandths of a shell's power, but a twentieth of what a far shell
-    holds beyond the nearer ones, which show the same modes of a repeated box. Images up to m = 1
-    along each axis are counted, and correlations between images of the same mode are not.
+    windows: 7 per cent of the mesh's power when it is kept to Nyquist, less where a shell's cut is
+    lower. Images up to m = 1 along each axis are counted, and correlations between images of the
+    same mode are not. Images beyond `k` are dropped.
 
     Parameters
     ----------
@@ -264,12 +264,42 @@ def matched_harmonics(
     observer
         Whose light cone it is.
     """
+    (projected,) = project_moved([lightcone], density, colour, growth, observer)
+    return _whitened(base, lightcone, projected, covariance, fill, variance)
+
+
+def project_moved(
+    lightcones: Sequence[LightCone],
+    density: np.ndarray,
+    colour: np.ndarray,
+    growth: ShellGrowth,
+    observer: Observer = FIRST_OBSERVER,
+) -> np.ndarray:
+    """Return the shells of the moved linear density, shape (n_lightcones, n_shells, n_alm).
+
+    The light cones are those of one mesh; the other parameters are those of `matched_harmonics`.
+    """
+    first = lightcones[0]
+    shape = (len(lightcones), first.shells.n_shells, degrees(first.ell_max).size)
+    projected = np.empty(shape, dtype=complex)
+    for some, moved in transport(density, colour, growth.mean, first.mesh):
+        for one, lightcone in zip(projected, lightcones, strict=True):
+            alm = lightcone.project(moved, growth.slope, 0, some, observer)
+            one[some] = growth.mean[some, None] * alm
+    return projected
+
+
+def _whitened(
+    base: BaseMeasure,
+    lightcone: LightCone,
+    projected: np.ndarray,
+    covariance: np.ndarray,
+    fill: np.ndarray,
+    variance: np.ndarray,
+) -> np.ndarray:
+    """Return `matched_harmonics` of projected shells."""
     shells, ell_max = lightcone.shells, lightcone.ell_max
     ell = degrees(ell_max)
-    projected = np.empty((shells.n_shells, ell.size), dtype=complex)
-    for some, moved in transport(density, colour, growth.mean, lightcone.mesh):
-        alm = lightcone.project(moved, growth.slope, 0, some, observer)
-        projected[some] = growth.mean[some, None] * alm
     fresh = base.harmonics("fill", shells.n_shells, ell_max)
     white = whiten(projected + np.sqrt(fill.T)[:, ell] * fresh, covariance)
     white /= np.sqrt(variance)[:, ell]
@@ -311,16 +341,12 @@ def calibrate(
     for number, seed in enumerate(seeds):
         base = BaseMeasure(seed)
         density = linear_density(base, mesh, cosmology.k, cosmology.linear)
-        sights = [lightcone, finer] if number < N_COMPARED else [lightcone]
-        white = [
-            matched_harmonics(
-                base, one, density, colour, cosmology.shell_growth, covariance, fill, unity
-            )
-            for one in sights
-        ]
-        spectra.append(harmonics.cross_spectrum(white[0], white[0], ell_max))
-        if len(white) > 1:
-            error = white[0] - white[1]
+        lightcones = [lightcone, finer] if number < N_COMPARED else [lightcone]
+        projected = project_moved(lightcones, density, colour, cosmology.shell_growth)
+        white = _whitened(base, lightcone, projected[0], covariance, fill, unity)
+        spectra.append(harmonics.cross_spectrum(white, white, ell_max))
+        if len(projected) > 1:
+            error = whiten(projected[0] - projected[1], covariance)
             noise.append(harmonics.cross_spectrum(error, error, ell_max))
     return combine_variance(np.stack(spectra), np.stack(noise), shells, mesh)
 
@@ -330,10 +356,12 @@ def combine_variance(
 ) -> np.ndarray:
     """Return the calibration of the whitened variance from spectra of calibration draws.
 
-    Theory is exact but for the mesh's interpolation. Images that are finer than the lines of sight
-    are noise in far shells, which a draw measures by itself as it is the difference to finer
-    lines of sight; near the mesh's Nyquist wavenumber all of the variance is measured. Both are
-    smoothed over l.
+    Theory knows the images of the mesh's interpolation, but not that the finest of them alias on
+    the lines of sight: noise of a few thousandths of a far shell's power, but a twentieth of what
+    it holds beyond the nearer shells, which show the same modes of a repeated box. A draw measures
+    this noise by itself, as the difference to finer lines of sight. Near the mesh's Nyquist
+    wavenumber all of the variance is measured. Both are smoothed over the multipoles that the box
+    holds.
 
     Parameters
     ----------
@@ -353,8 +381,9 @@ def combine_variance(
     ell = np.arange(n_ell)
     width = np.maximum(3.0, 0.06 * ell)
     kernel = (2 * ell + 1) * np.exp(-0.5 * ((ell[:, None] - ell) / width[:, None]) ** 2)
-    kernel /= kernel.sum(axis=1, keepdims=True)
+    held = ~fundamental_mask(shells, mesh, n_ell - 1)
+    weight = np.maximum(held @ kernel.T, np.finfo(float).tiny)
+    measured, added = ((one.mean(axis=0) * held) @ kernel.T / weight for one in (spectra, noise))
     nyquist = np.pi * mesh.n_mesh / mesh.box_mpc_h
-    beyond = (ell + 0.5) / shells.edges[1:, None] > 0.5 * nyquist
-    measured, added = (one.mean(axis=0) @ kernel.T for one in (spectra, noise))
+    beyond = held & ((ell + 0.5) / shells.edges[1:, None] > 0.5 * nyquist)
     return np.where(beyond, measured, 1.0 + added)

@@ -170,11 +170,12 @@ class Survey:
         counts = self.galaxies(base) if galaxies is None else galaxies
         sd = np.reshape(self.sigma_e, (-1, 1)) / np.sqrt(np.where(counts > 0, counts, 1.0))
         # drawn for the whole sky so that another footprint keeps the noise of shared pixels
+        shape = (2, 12 * self.nside**2)
         draws = [
-            base.rng("noise", b).standard_normal((2, 12 * self.nside**2), dtype=np.float32)
+            base.rng("noise", b).standard_normal(shape, dtype=np.float32)[:, self.pixel]
             for b in range(self.n_bins)
         ]
-        return sd[:, None] * np.stack(draws)[:, :, self.pixel]
+        return sd[:, None] * np.stack(draws)
 
 
 def make_survey(options: Mapping[str, Any], nside: int) -> Survey:

@@ -55,10 +55,8 @@ def transport(
     field, before = to_field(spectrum.copy()), spectrum
     n_steps = np.maximum(1, np.rint(growth / STEP).astype(int))
     for step in range(1, n_steps.max() + 1):
-        flow = to_field(_flow_modes(spectrum, before, amplitude, axis))
-        before = spectrum
-        field = advance(field, flow)
-        spectrum = to_modes(field)
+        field = advance(field, to_field(_flow_modes(spectrum, before, amplitude, axis)))
+        before, spectrum = spectrum, to_modes(field)
         shells = np.flatnonzero(n_steps == step)
         if shells.size:
             yield shells, spectrum * colour

@@ -132,7 +132,8 @@ def matter_spectra(
     growth, power
         As for `shell_spectra`, but on all wavenumbers: power has shape (n_shells, n_k).
     measure
-        `continuum_measure` for infinite space, `lattice_measure` for a periodic box.
+        `continuum_measure` for infinite space, `lattice_measure` for a periodic box, 1 where the
+        power includes it.
 
     Returns
     -------
