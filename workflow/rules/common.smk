@@ -25,8 +25,7 @@ RESULTS, LADDER = config["results_dir"], config["ladder"]
 PLAN = Plan(config)
 NEEDS = Needs(config, PLAN)
 TASKS = TaskPlan(config)
-# of all jobs, which end with the run: `mflens.job.end_with_run`
-os.environ.update(WAIT_POLICY, MFLENS_RUN=str(os.getpid()))
+os.environ.update(WAIT_POLICY, MFLENS_RUN=str(os.getpid()))  # jobs end with it: `end_with_run`
 USER_CLASSES = [t["class"] for t in config["simulate"]["tiers"].values() if "class" in t]
 
 
