@@ -23,8 +23,7 @@ config["theory"]["parameters"] = given(config["theory"]["parameters"])
 config["simulate"]["chunk_size"] = chunk_sizes(config)
 RESULTS, LADDER = config["results_dir"], config["ladder"]
 PLAN = Plan(config)
-NEEDS = Needs(config, PLAN)
-TASKS = TaskPlan(config)
+NEEDS, TASKS = Needs(config, PLAN), TaskPlan(config)
 os.environ.update(WAIT_POLICY, MFLENS_RUN=str(os.getpid()))  # jobs end with it: `end_with_run`
 USER_CLASSES = [t["class"] for t in config["simulate"]["tiers"].values() if "class" in t]
 
