@@ -105,7 +105,7 @@ def test_pairs_share_phases_and_strangers_do_not(convergence_of):
     ("n_mesh", "wanted", "wanted_of_lpt"),
     [(64, [0.97, 0.97, 0.91, 0.78], 0.98), (128, [0.97, 0.97, 0.93, 0.85], 0.99)],
 )
-def test_resolved_pairs_reach_the_wanted_correlation(world, n_mesh, wanted, wanted_of_lpt):
+def test_pairs_reach_the_wanted_correlation(world, n_mesh, wanted, wanted_of_lpt):
     mesh, cosmology, n_pairs = Mesh(n_mesh, 1000.0, 128), world.cosmology, 8
     sky = replace(world.sky, mesh=mesh)
     lightcone = LightCone(world.shells, mesh, ELL_MAX)

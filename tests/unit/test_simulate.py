@@ -15,7 +15,7 @@ from mflens.simulate.lightcone import (
     assignment_window,
     place_observer,
 )
-from mflens.simulate.matching import image_power, whiten
+from mflens.simulate.matching import combine_variance, fundamental_mask, image_power, whiten
 from mflens.simulate.mesh_fourier import to_field, to_modes
 from mflens.simulate.randomness import BaseMeasure
 from mflens.simulate.tiers import make_tier, tier_class
@@ -174,6 +174,19 @@ def test_linear_interpolation_adds_the_power_of_its_images():
         total, error = 4 * np.pi * np.array([np.mean(variance), np.std(variance) / 300**0.5])
         assert total - modes == pytest.approx(found.sum(), abs=3 * error)
         assert found.sum() > 5 * error
+
+
+def test_calibration_does_not_mix_in_multipoles_that_the_box_lacks():
+    shells, mesh, ell = Shells(5, 400.0), Mesh(16, 400.0, 32), np.arange(33)
+    held = ~fundamental_mask(shells, mesh, 32)
+    assert not held[-1, :8].any() and held[-1, -8:].all()
+    noise = np.broadcast_to(np.where(held, 0.05, 0.0), (3, *held.shape))
+    spectra = np.broadcast_to(np.where(held, 1.2, 1.0), (6, *held.shape))
+    found = combine_variance(spectra, noise, shells, mesh)
+    beyond = (ell + 0.5) / shells.edges[1:, None] > 0.5 * np.pi * 16 / 400
+    assert beyond.any()
+    np.testing.assert_allclose(found[held & beyond], 1.2)
+    np.testing.assert_allclose(found[held & ~beyond], 1.05)
 
 
 @pytest.mark.parametrize("shape", [(8, 8, 8), (3, 8, 8, 8)])

@@ -74,15 +74,18 @@ def runs(case: str, options: Mapping[str, Any]) -> list[Run]:
         return [*examples, Run("CambPower", *first)]
     if case == "particle_mesh":
         # one and two threads take turns; short sims are repeated
-        rounds = {n: repeated if n == n_mesh[0] else {"repetitions": 1} for n in n_mesh}
+        options_of = {n: repeated if n == n_mesh[0] else {"repetitions": 1} for n in n_mesh}
         found = [
-            Run("MeshSim", nside[0], n_shells, n, threads, options=rounds[n])
+            Run("MeshSim", nside[0], n_shells, n, threads, options=options_of[n])
             for n in n_mesh
             for _ in range(ROUNDS)
             for threads in (1, 2)
         ]
-        found += [Run("PyscoSteps", nside[0], n_shells, n, options=rounds[n]) for n in n_mesh]
-        return [*found, Run("MeshSim", nside[1], n_shells, n_mesh[0], options=rounds[n_mesh[0]])]
+        found += [Run("PyscoSteps", nside[0], n_shells, n, options=options_of[n]) for n in n_mesh]
+        return [
+            *found,
+            Run("MeshSim", nside[1], n_shells, n_mesh[0], options=options_of[n_mesh[0]]),
+        ]
     if case == "memory":
         large, once = options["memory"], {"repetitions": 0}
         size = (large["nside"], n_shells, large["n_mesh"])

@@ -21,6 +21,7 @@ from mflens.theory.kernels import Shells
 from mflens.theory.spectra import (
     ShellGrowth,
     continuum_measure,
+    grid_shares,
     interpolate_log,
     lattice_measure,
     matter_spectra,
@@ -143,9 +144,7 @@ def image_power(k: np.ndarray, power: np.ndarray, mesh: Mesh, cuts: np.ndarray) 
     group = np.searchsorted(steps * (1 + 1e-6), inside)
     axis = (np.arange(half + 1) + n * np.array([[-1], [0], [1]])) / n
     ratio = (np.sinc(axis) / np.sinc(axis[1])) ** (2 * INTERPOLATION)
-    right = np.clip(np.searchsorted(k, modes), 1, k.size - 1)
-    fraction = (modes - k[right - 1]) / (k[right] - k[right - 1])
-    parts = _sum_images(source, group, steps.size, ratio, right, fraction, k.size)
+    parts = _sum_images(source, group, steps.size, ratio, *grid_shares(k, modes), k.size)
     return np.cumsum(parts, axis=0)[np.searchsorted(steps, cuts)]
 
 

@@ -173,13 +173,32 @@ def lattice_measure(k: np.ndarray, n_mesh: int, box: float) -> np.ndarray:
     signs[0, 0, 0] = 0.0
     counts = signs.ravel()
     modes = mesh_wavenumbers(n_mesh, box).ravel()
-    # linear sharing between the two neighbours on the grid; modes beyond it are dropped
-    right = np.clip(np.searchsorted(k, modes), 1, k.size - 1)
-    fraction = (modes - k[right - 1]) / (k[right] - k[right - 1])
+    # modes beyond the grid are dropped
+    right, fraction = grid_shares(k, modes)
     counts = np.where((fraction >= 0) & (fraction <= 1), counts, 0.0)
     total = np.bincount(right - 1, counts * (1 - fraction), minlength=k.size)
     total += np.bincount(right, counts * fraction, minlength=k.size)
     return 4 * np.pi / box**3 * total
+
+
+def grid_shares(k: np.ndarray, modes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return how wavenumbers are shared linearly between their neighbours on a grid.
+
+    Parameters
+    ----------
+    k
+        The grid in h/Mpc, shape (n_k,), ascending.
+    modes
+        Wavenumbers in h/Mpc, any shape.
+
+    Returns
+    -------
+    right, fraction
+        Number of the right neighbour and its share, outside of [0, 1] for modes beyond the grid;
+        of the shape of `modes`.
+    """
+    right = np.clip(np.searchsorted(k, modes), 1, k.size - 1)
+    return right, (modes - k[right - 1]) / (k[right] - k[right - 1])
 
 
 def mesh_wavenumbers(n_mesh: int, box: float) -> np.ndarray:
