@@ -8,8 +8,9 @@ from configs import ROOT
 HEAD = """# Packages and their licences
 
 What `envs/constraints.txt` pins, with the licence that each package states of itself. mflens is
-MIT. healpy and ducc0 are under the GPL, camb and getdist under the LGPL, icc-rt and intel-openmp
-(which PySCo needs) are proprietary: mind that before you pass on an image of the environment.
+MIT. healpy and ducc0 are under the GPL, as is FFTW, which pyFFTW's wheels hold, camb and getdist
+under the LGPL, icc-rt and intel-openmp (which PySCo needs) are proprietary: mind that before you
+pass on an image of the environment.
 
 Written by `python tests/licences.py > envs/licences.md`; a unit test keeps it true.
 

@@ -67,14 +67,29 @@ def test_transforms_invert_each_other_and_agree_with_healpy(spin):
         np.testing.assert_allclose(many, [maps, 2 * maps], atol=1e-10)
 
 
+@pytest.mark.parametrize("spin", [0, 2])
+def test_single_precision_stays_single_and_agrees_with_double(spin):
+    nside, ell_max = 32, 64
+    alm = BaseMeasure(8).harmonics("harmonics", 2 if spin else 1, ell_max)
+    alm[:, harmonics.degrees(ell_max) < spin] = 0
+    alm = alm if spin else alm[0]
+    half = alm.astype(np.complex64)
+    found, exact = (harmonics.synthesise(one, nside, ell_max, spin) for one in (half, alm))
+    assert found.dtype == np.float32 and exact.dtype == np.float64
+    np.testing.assert_allclose(found, exact, rtol=0, atol=3e-6 * exact.std())
+    back = harmonics.analyse(found, ell_max, spin)
+    assert back.dtype == np.complex64
+    np.testing.assert_allclose(back, harmonics.analyse(exact, ell_max, spin), rtol=0, atol=3e-6)
+
+
 def test_the_number_of_threads_changes_no_bit_of_a_transform(monkeypatch):
-    alm = BaseMeasure(8).harmonics("harmonics", 2, 64)
     found = []
     for threads in ("1", "2"):
         monkeypatch.setenv("OMP_NUM_THREADS", threads)
+        alm = BaseMeasure(8).harmonics("harmonics", 3, 64)
         maps = harmonics.synthesise_many(alm, 32, 64)
         shear = harmonics.synthesise_shear(alm[0], 32, 64, np.arange(5000))
-        found.append([maps, shear, harmonics.analyse(maps[0], 64)])
+        found.append([alm, maps, shear, harmonics.analyse(maps[0], 64)])
     for one, two in zip(*found, strict=True):
         np.testing.assert_array_equal(one, two)
 
@@ -196,6 +211,12 @@ def test_mesh_transforms_are_those_of_numpy(shape):
     assert modes.dtype == np.complex64
     np.testing.assert_allclose(modes, np.fft.rfftn(field, axes=(-3, -2, -1)), atol=2e-5)
     np.testing.assert_allclose(to_field(modes), field, atol=1e-6)
+    # wherever the memory lies, and from double precision
+    elsewhere = np.empty(field.size + 1, dtype=np.float32)[1:].reshape(shape)
+    elsewhere[:] = field
+    modes = to_modes(field)
+    np.testing.assert_array_equal(to_modes(elsewhere), modes)
+    np.testing.assert_array_equal(to_field(modes.astype(complex)), to_field(modes))
 
 
 def test_band_powers_see_e_and_b():

@@ -301,12 +301,19 @@ class TestNoise:
         z, bins = source_distributions(SMAIL)
         one, other = (
             Survey(z, bins, np.array([5.0, 10.0]), 0.26, pixel, 16)
-            for pixel in (np.arange(100), np.arange(50, 150))
+            # on both sides of the border of a base pixel
+            for pixel in (np.arange(200, 300), np.arange(250, 350))
         )
         noise = one.noise(BaseMeasure(9))
         np.testing.assert_array_equal(noise, one.noise(BaseMeasure(9)))
         np.testing.assert_array_equal(noise[:, :, 50:], other.noise(BaseMeasure(9))[:, :, :50])
         np.testing.assert_allclose(noise.std(axis=(1, 2)), one.noise_sd, rtol=0.2)
+        whole = Survey(z, bins, np.array([5.0, 10.0]), 0.26, np.arange(12 * 16**2), 16)
+        faces = whole.noise(BaseMeasure(9)).reshape(48, 256)
+        np.testing.assert_array_equal(faces.reshape(2, 2, -1)[..., 200:300], noise)
+        # base pixels, components and bins are independent
+        correlation = np.corrcoef(faces) - np.eye(48)
+        assert np.abs(correlation).max() < 5 / 16
         # sigma_e / sqrt(galaxies in a pixel)
         np.testing.assert_allclose(one.noise_sd, 0.26 / np.sqrt(np.array([5.0, 10.0]) * ARCMIN2))
 

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from configs import ROOT, TASKS
-from mflens.job import WAIT_POLICY
+from mflens.job import LIBRARY_SETTINGS
 from runs import Runner
 
 pytestmark = pytest.mark.workflow
@@ -57,14 +57,14 @@ def test_lint(folder):
     assert "Congratulations" in printed, printed
 
 
-def test_jobs_know_how_to_wait_before_they_import_anything(tmp_path):
+def test_jobs_have_their_libraries_settings_before_they_import_anything(tmp_path):
     runner = Runner(tmp_path)
     script = runner.repository / "scripts/draw_parameters.py"
     report = "import json, os\njson.dump(dict(os.environ), open('variables.json', 'w'))\n"
     script.write_text(report + script.read_text())
     runner("draw_parameters")
     variables = json.loads((runner.folder / "variables.json").read_text())
-    assert variables | WAIT_POLICY == variables
+    assert variables | LIBRARY_SETTINGS == variables
 
 
 @pytest.mark.parametrize("name", OVERLAYS)

@@ -23,13 +23,16 @@ NO_MEMORY = (
 )  # fmt: skip
 RUN = "MFLENS_RUN"  # variable with the process id of the run
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-# idle threads must not spin for long on cores that other pools of threads or other jobs could use:
-# numba's may for a fifth of a millisecond, which lies between two loops, OpenBLAS's hardly at all.
-# Jobs inherit it (common.smk): OpenBLAS reads it when a script imports numpy, before `start_job`
-WAIT_POLICY = {
+# What libraries read when a process starts, before `start_job`; jobs inherit it (common.smk)
+LIBRARY_SETTINGS = {
+    # idle threads must not spin for long on cores that other pools of threads or other jobs could
+    # use: numba's may for a fifth of a millisecond, which lies between two loops, OpenBLAS's hardly
     "OMP_WAIT_POLICY": "PASSIVE",
     "GOMP_SPINCOUNT": "5000",
     "OPENBLAS_THREAD_TIMEOUT": "4",
+    # glibc keeps a freed mesh or map for the next one: from the system it comes page by page
+    "MALLOC_MMAP_THRESHOLD_": str(32 * 2**20),
+    "MALLOC_TRIM_THRESHOLD_": str(256 * 2**20),
 }
 
 

@@ -5,7 +5,7 @@ from snakemake.exceptions import WorkflowError
 from mflens.check import check_config
 from mflens.dependencies import fingerprint
 from mflens.errors import MflensError
-from mflens.job import WAIT_POLICY
+from mflens.job import LIBRARY_SETTINGS
 from mflens.needs import Needs, chunk_sizes
 from mflens.plan import Plan
 from mflens.run_folder import AFTER_A_FAILURE, open_results
@@ -24,7 +24,7 @@ config["simulate"]["chunk_size"] = chunk_sizes(config)
 RESULTS, LADDER = config["results_dir"], config["ladder"]
 PLAN = Plan(config)
 NEEDS, TASKS = Needs(config, PLAN), TaskPlan(config)
-os.environ.update(WAIT_POLICY, MFLENS_RUN=str(os.getpid()))  # jobs end with it: `end_with_run`
+os.environ.update(LIBRARY_SETTINGS, MFLENS_RUN=str(os.getpid()))  # jobs end with it: `end_with_run`
 USER_CLASSES = [t["class"] for t in config["simulate"]["tiers"].values() if "class" in t]
 
 

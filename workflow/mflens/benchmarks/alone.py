@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import Any
 
 from mflens.errors import DataError
-from mflens.job import THREAD_VARIABLES, WAIT_POLICY
+from mflens.job import LIBRARY_SETTINGS, THREAD_VARIABLES
 
 
 def run(
@@ -39,7 +39,7 @@ def run(
         What each process measured, with `peak_rss_gib`, its largest memory.
     """
     variables = dict.fromkeys([*THREAD_VARIABLES, "NUMBA_NUM_THREADS"], str(threads))
-    variables |= WAIT_POLICY
+    variables |= LIBRARY_SETTINGS
     command = [sys.executable, "-m", "mflens.benchmarks.alone"]
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     children: list[Any] = [

@@ -6,7 +6,7 @@ compared with take turns; the gain of a second thread or process is measured in 
 
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property, partial
 from pathlib import Path
 from statistics import median
@@ -172,7 +172,9 @@ class LognormalSim(World):
         """Time the transforms of one sim: each shell to a map, each bin's convergence to shear."""
         nside, ell_max = self.sky.nside, self.sky.ell_max
         n_shells, n_bins = self.sky.shells.n_shells, self.survey.n_bins
-        alm = np.random.default_rng(0).normal(size=(n_shells, harmonics.degrees(ell_max).size)) + 0j
+        # in single precision, like a sim's
+        shape = (n_shells, harmonics.degrees(ell_max).size)
+        alm = np.random.default_rng(0).normal(size=shape).astype(np.complex64)
         pixel = self.survey.pixel_ring
         maps, shells = timed(
             lambda: harmonics.synthesise_many(alm, nside, ell_max), time.process_time
@@ -287,10 +289,10 @@ class MatchedTier:
     def __init__(self, tier: Any) -> None:
         self.tier = tier
 
-    def density_shells(self, cosmology: Cosmology, draw: Draw) -> Iterator[np.ndarray]:
-        """Yield the shells; see `Tier`."""
+    def density_shells(self, cosmology: Cosmology, draw: Draw) -> Iterable[np.ndarray]:
+        """Return the shells; see `Tier`."""
         assert draw.harmonics.size
-        yield from self.tier.density_shells(cosmology, draw)
+        return self.tier.density_shells(cosmology, draw)
 
 
 class Throughput(World):

@@ -176,8 +176,10 @@ def lens(
             )
         kappa = lensing.convergence_of(full, sky.nside, sky.ell_max)
         return kappa, full[:, :, survey.pixel_ring], None
-    delta = np.stack(list(tier.density_shells(cosmology, draw)))
-    kappa, pixel = planes.response @ delta, survey.pixel_ring
+    delta = tier.density_shells(cosmology, draw)
+    if not isinstance(delta, np.ndarray):
+        delta = np.stack(list(delta))
+    kappa, pixel = planes.response.astype(delta.dtype) @ delta, survey.pixel_ring
     if survey.source_bias == 0:
         return kappa, lensing.shear(kappa, sky.ell_max, pixel), None
     clustered = lensing.clustered_shear(delta, planes, survey.source_bias, sky.ell_max, pixel)

@@ -10,8 +10,7 @@ from functools import cache
 import glass
 import numpy as np
 from glass.fields import cls2cov, iternorm
-
-from mflens.simulate.harmonics import degrees
+from numba import njit
 
 TOLERANCE = 1e-5
 N_ITERATIONS = 20
@@ -75,7 +74,7 @@ def solve_spectra(spectra: np.ndarray, scale: np.ndarray) -> tuple[np.ndarray, n
     return found, converged
 
 
-def sampling_factors(spectra: Sequence[np.ndarray], n_correlated: int) -> list[np.ndarray]:
+def sampling_factors(spectra: Sequence[np.ndarray], n_correlated: int) -> np.ndarray:
     """Return the Cholesky factor of the shells' covariance, by GLASS's recurrence.
 
     Parameters
@@ -87,9 +86,9 @@ def sampling_factors(spectra: Sequence[np.ndarray], n_correlated: int) -> list[n
 
     Returns
     -------
-    list
+    array
         For each shell, the weights of the white coefficients of the shells before it and of its
-        own, oldest first, shape (n_ell, n_correlated + 1).
+        own, oldest first, shape (n_shells, n_correlated + 1, n_ell).
 
     Raises
     ------
@@ -99,7 +98,7 @@ def sampling_factors(spectra: Sequence[np.ndarray], n_correlated: int) -> list[n
     n_shells, n_ell = glass.nfields_from_nspectra(len(spectra)), len(spectra[0])
     # GLASS's numbers have variance 2, ours 1
     rows = cls2cov(spectra, n_ell, n_shells, n_correlated)
-    return [np.sqrt(2) * np.asarray(row) for row in iternorm(rows)]
+    return np.sqrt(2) * np.stack([np.asarray(row).T for row in iternorm(rows)])
 
 
 def regularise(spectra: Sequence[np.ndarray]) -> tuple[list[np.ndarray], int]:
@@ -123,8 +122,8 @@ def regularise(spectra: Sequence[np.ndarray]) -> tuple[list[np.ndarray], int]:
     return [after[:, i, j] for i, j in indices], int(changed.sum())
 
 
-def sample(white: np.ndarray, factors: Sequence[np.ndarray]) -> np.ndarray:
-    """Return harmonic coefficients of correlated Gaussian fields.
+def sample(white: np.ndarray, factors: np.ndarray) -> np.ndarray:
+    """Return harmonic coefficients of correlated Gaussian fields, in single precision.
 
     Parameters
     ----------
@@ -133,14 +132,30 @@ def sample(white: np.ndarray, factors: Sequence[np.ndarray]) -> np.ndarray:
     factors
         Output of `sampling_factors`.
     """
-    ell = degrees(len(factors[0]) - 1)
-    alm = np.empty_like(white)
-    for i, weights in enumerate(factors):
-        near = weights.shape[1]
-        alm[i] = weights[ell, -1] * white[i]
-        for back in range(1, min(near, i + 1)):
-            alm[i] += weights[ell, near - 1 - back] * white[i - back]
+    alm = np.empty(white.shape, dtype=np.complex64)
+    _correlate(white, factors, alm)
     return alm
+
+
+@njit(cache=True)
+def _correlate(white: np.ndarray, factors: np.ndarray, alm: np.ndarray) -> None:
+    """Fill alm with sums over white coefficients of a shell and the ones before it."""
+    n_shells, n_terms, n_ell = factors.shape
+    row = np.empty(n_ell, dtype=white.dtype)
+    for i in range(n_shells):
+        start = 0
+        for m in range(n_ell):
+            # coefficients of one m lie together, from l = m on
+            length = n_ell - m
+            row[:length] = 0
+            for term in range(max(0, n_terms - 1 - i), n_terms):
+                weights = factors[i, term, m:]
+                source = white[i - (n_terms - 1 - term), start : start + length]
+                for n in range(length):
+                    row[n] += weights[n] * source[n]
+            for n in range(length):
+                alm[i, start + n] = row[n]
+            start += length
 
 
 @cache

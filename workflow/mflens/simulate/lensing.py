@@ -121,8 +121,8 @@ def shear(kappa: np.ndarray, ell_max: int, pixel: np.ndarray) -> np.ndarray:
         The pixels wanted, in RING numbers.
     """
     nside = harmonics.nside_of(kappa)
-    factor = harmonics.shear_factor(ell_max)[harmonics.degrees(ell_max)]
-    gamma = np.empty((len(kappa), 2, pixel.size))
+    factor = harmonics.shear_factor(ell_max)[harmonics.degrees(ell_max)].astype(kappa.dtype)
+    gamma = np.empty((len(kappa), 2, pixel.size), dtype=kappa.dtype)
     for b, one in enumerate(kappa):
         alm = factor * harmonics.project(one, ell_max)
         gamma[b] = harmonics.synthesise_shear(alm, nside, ell_max, pixel)

@@ -112,6 +112,9 @@ class Rings:
     directions
         Unit vectors in an order that keeps neighbours on the sky together, shape (3, n_points),
         float32.
+    place, area
+        Where each of them lies among the points of ring after ring, and its weight in the
+        quadrature, shapes (n_points,).
     """
 
     def __init__(self, degree: int) -> None:
@@ -129,17 +132,16 @@ class Rings:
         ring = np.repeat(number, n_phi)
         turn = (np.arange(ring.size) - start[ring]) / n_phi[ring]
         tiles = (n_phi[TILE * (number // TILE)] // TILE)[ring]
-        self.order = np.lexsort((np.floor(turn * tiles), ring // TILE))
+        order = np.lexsort((np.floor(turn * tiles), ring // TILE))
         sin, cos = np.sin(theta).astype(np.float32)[ring], np.cos(theta).astype(np.float32)[ring]
         phi = (2 * np.pi * turn).astype(np.float32)
         xyz = np.stack([sin * np.cos(phi), sin * np.sin(phi), cos])
-        self.directions = xyz[:, self.order]
-        self.area = (ducc0.misc.GL_weights(n_rings, 1) / n_phi)[ring[self.order]]
+        self.directions, self.place = xyz[:, order], order.astype(np.int32)
+        area = (ducc0.misc.GL_weights(n_rings, 1) / n_phi).astype(np.float32)
+        self.area = area[ring[order]]
 
-    def analyse(self, values: np.ndarray, ell_max: int) -> np.ndarray:
-        """Return the harmonic coefficients of values in all directions by quadrature."""
-        weighted = np.empty(self.order.size)
-        weighted[self.order] = values * self.area
+    def analyse(self, weighted: np.ndarray, ell_max: int) -> np.ndarray:
+        """Return the harmonic coefficients of values times areas, ring after ring."""
         n_threads = numba.get_num_threads()
         return ducc0.sht.adjoint_synthesis(
             map=weighted[None], lmax=ell_max, spin=0, nthreads=n_threads, **self.geometry
@@ -239,8 +241,10 @@ class LightCone:
         weight = weight * (1 + slope * self.shells.offset(i, chi))
         radii = chi * self.mesh.n_mesh / self.mesh.box_mpc_h
         radii, weight = radii.astype(np.float32), weight.astype(np.float32)
-        sky = _sample(field, origin, rotation, self.rings[i].directions, radii, weight)
-        return self.rings[i].analyse(sky, self.ell_max)
+        rings = self.rings[i]
+        points = (rings.directions, rings.place, rings.area)
+        sky = _sample(field, origin, rotation, *points, radii, weight)
+        return rings.analyse(sky, self.ell_max)
 
 
 def assignment_window(n_mesh: int, order: int) -> np.ndarray:
@@ -252,8 +256,9 @@ def assignment_window(n_mesh: int, order: int) -> np.ndarray:
 def _keep_modes(density: np.ndarray, factor: np.ndarray, cut: float) -> np.ndarray:
     """Return a Fourier mesh times a factor for each axis, and 0 beyond `cut` fundamental modes."""
     n = density.shape[0]
-    kept = np.zeros_like(density)
+    kept = np.empty_like(density)
     for i in prange(n):
+        kept[i] = 0
         for j in range(n):
             square = cut**2 - min(i, n - i) ** 2 - min(j, n - j) ** 2
             if square >= 0:
@@ -280,13 +285,15 @@ def _sample(
     origin: np.ndarray,
     rotation: np.ndarray,
     directions: np.ndarray,
+    place: np.ndarray,
+    area: np.ndarray,
     radii: np.ndarray,
     weights: np.ndarray,
 ) -> np.ndarray:
     """Sum weights * field over points along each turned direction, trilinear and periodic.
 
-    Radii are in cells; the mesh point (0, 0, 0) lies at `origin` from the observer. All numbers are
-    float32.
+    Radii are in cells; the mesh point (0, 0, 0) lies at `origin` from the observer. Each sum times
+    its area goes to its place. All numbers but places are float32.
     """
     x0, y0, z0 = origin[0], origin[1], origin[2]
     # n is a power of two: a mask wraps negative cells too, several times faster than a division
@@ -319,5 +326,5 @@ def _sample(
                 high = _linear(flat, np.uint32((i1 + j0) * n), k0, k1, z)
                 high += y * (_linear(flat, np.uint32((i1 + j1) * n), k0, k1, z) - high)
                 total += weights[r] * (low + x * (high - low))
-        result[p] = total
+        result[place[p]] = total * area[p]
     return result

@@ -1,7 +1,6 @@
 """Tier `lognormal`: GLASS's lognormal density shells (arXiv:2302.01942)."""
 
 import logging
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import glass
@@ -31,7 +30,7 @@ class Fields(NamedTuple):
     id: int
     shift: np.ndarray
     variance: np.ndarray
-    factors: list[np.ndarray]
+    factors: np.ndarray
 
 
 class Lognormal:
@@ -60,20 +59,21 @@ class Lognormal:
         self.n_regularised = 0
         self._fields: Fields | None = None
 
-    def density_shells(self, cosmology: Cosmology, draw: Draw) -> Iterator[np.ndarray]:
-        """Yield the shells; see `Tier`."""
+    def density_shells(self, cosmology: Cosmology, draw: Draw) -> np.ndarray:
+        """Return the shells, shape (n_shells, 12 nside^2), float32; see `Tier`."""
         if self._fields is None or self._fields.id != cosmology.id:
             self._fields = self.prepare(cosmology)
         _, shifts, variances, factors = self._fields
         alm = gaussian.sample(draw.harmonics, factors)
         maps = harmonics.synthesise_many(alm, self.sky.nside, self.sky.ell_max)
-        for field, shift, variance in zip(maps, shifts, variances, strict=True):
+        # Python's numbers leave maps in single precision
+        for field, shift, variance in zip(maps, shifts.tolist(), variances.tolist(), strict=True):
             # glass.grf.Lognormal, in place; exp is several times faster than expm1
             field -= variance / 2
             np.exp(field, out=field)
             field -= 1
             field *= shift
-            yield field
+        return maps
 
     def prepare(self, cosmology: Cosmology) -> Fields:
         """Return what all sims of one cosmology share: the Gaussian fields behind the shells."""

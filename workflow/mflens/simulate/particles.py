@@ -42,13 +42,13 @@ class LagrangianPerturbation:
         self.order = order
         self.lightcone = LightCone(sky.shells, sky.mesh, sky.ell_max)
 
-    def density_shells(self, cosmology: Cosmology, draw: Draw) -> Iterator[np.ndarray]:
-        """Yield the shells; see `Tier`."""
+    def density_shells(self, cosmology: Cosmology, draw: Draw) -> np.ndarray:
+        """Return the shells, shape (n_shells, 12 nside^2); see `Tier`."""
         # the box evolves once for all who observe it
         if self not in draw.shared:
             draw.shared[self] = self.coefficients(cosmology, draw)
-        for alm in draw.shared[self][draw.number]:
-            yield harmonics.synthesise(alm, self.sky.nside, self.sky.ell_max)
+        alm = draw.shared[self][draw.number]
+        return harmonics.synthesise_many(alm, self.sky.nside, self.sky.ell_max)
 
     def coefficients(self, cosmology: Cosmology, draw: Draw) -> np.ndarray:
         """Return the harmonic coefficients of all shells, shape (n_observers, n_shells, n_alm)."""

@@ -9,6 +9,8 @@ from functools import cache
 
 import numpy as np
 
+from mflens.simulate.threads import spread
+
 PURPOSES = ("harmonics", "mesh", "fill", "noise", "counts", "observer")
 
 
@@ -46,11 +48,14 @@ class BaseMeasure:
         """
         order, zonal = _healpy_order(ell_max)
         alm = np.empty((n_shells, order.size), dtype=complex)
-        for i in range(n_shells):
+
+        def fill(i: int) -> None:
             drawn = self.rng(purpose, i).standard_normal((order.size, 2)).view(complex)[:, 0]
             drawn *= np.sqrt(0.5)
             drawn[zonal] = np.sqrt(2) * drawn[zonal].real
             np.take(drawn, order, out=alm[i])
+
+        spread(fill, range(n_shells))
         return alm
 
 

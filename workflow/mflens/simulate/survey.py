@@ -1,6 +1,6 @@
 """The survey layer, the same for every tier: sources, shape noise, footprint."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -157,9 +157,7 @@ class Survey:
             return mean
         if density is not None:
             mean = mean * density
-        sky = 12 * self.nside**2
-        uniform = [base.rng("counts", b).random(sky)[self.pixel] for b in range(self.n_bins)]
-        return poisson_quantile(np.stack(uniform), mean)
+        return poisson_quantile(self._draw(base, "counts", lambda rng, n: rng.random(n)), mean)
 
     def noise(self, base: BaseMeasure, galaxies: np.ndarray | None = None) -> np.ndarray:
         """Return shape noise, shape (n_bins, 2, n_pix): the same for all tiers of a draw.
@@ -169,13 +167,25 @@ class Survey:
         """
         counts = self.galaxies(base) if galaxies is None else galaxies
         sd = np.reshape(self.sigma_e, (-1, 1)) / np.sqrt(np.where(counts > 0, counts, 1.0))
-        # drawn for the whole sky so that another footprint keeps the noise of shared pixels
-        shape = (2, 12 * self.nside**2)
-        draws = [
-            base.rng("noise", b).standard_normal(shape, dtype=np.float32)[:, self.pixel]
+        unit = self._draw(base, "noise", lambda rng, n: rng.standard_normal((2, n), np.float32))
+        return sd[:, None] * unit
+
+    def _draw(
+        self, base: BaseMeasure, purpose: str, sample: Callable[[np.random.Generator, int], Any]
+    ) -> np.ndarray:
+        """Return random numbers of the footprint's pixels, shape (n_bins, ..., n_pix).
+
+        `sample(rng, n)` draws those of a base pixel of HEALPix, shape (..., n). Each has a stream
+        of its own, in full, so that another footprint keeps the numbers of the pixels they share.
+        """
+        n = self.nside**2
+        face = self.pixel // n
+        parts = [(int(one), self.pixel[face == one] % n) for one in np.unique(face)]
+        drawn = [
+            [sample(base.rng(purpose, b, one), n)[..., pixel] for one, pixel in parts]
             for b in range(self.n_bins)
         ]
-        return sd[:, None] * np.stack(draws)
+        return np.stack([np.concatenate(one, axis=-1) for one in drawn])
 
 
 def make_survey(options: Mapping[str, Any], nside: int) -> Survey:

@@ -11,7 +11,7 @@ Beside `density_shells` it may have `own_shells(cosmology, draw)`, which returns
 may have `shear_maps(cosmology, draw)`, the noiseless shear of all bins, (n_bins, 2, n_pix), RING.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
@@ -112,8 +112,11 @@ class Draw:
 class Tier(Protocol):
     """The interface of a tier; `__init__(sky, **options)` gets the options of the config."""
 
-    def density_shells(self, cosmology: Cosmology, draw: Draw) -> Iterator[np.ndarray]:
-        """Yield the density contrast of each shell, nearest first, shape (n_pix,), RING."""
+    def density_shells(self, cosmology: Cosmology, draw: Draw) -> Iterable[np.ndarray]:
+        """Return the density contrast of the shells, nearest first, each of shape (n_pix,), RING.
+
+        In single or double precision; a generator, a list or one array, which saves a copy.
+        """
         ...
 
 
