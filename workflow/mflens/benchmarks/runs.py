@@ -70,15 +70,21 @@ def runs(case: str, options: Mapping[str, Any]) -> list[Run]:
         sizes += [(nside[0], n_shells // 2), (nside[0], 2 * n_shells)]
         return [Run("LognormalSim", *size, n_mesh[0], options=repeated) for size in sizes]
     if case == "example":
-        examples = [Run("GlassExample", n, n_shells, n_mesh[0]) for n in nside]
-        return [*examples, Run("CambPower", *first)]
+        # each beside a sim of its own size: a machine's speed drifts
+        found = [
+            Run(example, n, n_shells, n_mesh[0], options=made)
+            for n in nside
+            for example, made in (("GlassExample", {}), ("LognormalSim", repeated))
+        ]
+        return [*found, Run("CambPower", *first)]
     if case == "particle_mesh":
-        # one and two threads take turns; short sims are repeated
+        # one and two threads take turns; short sims are repeated and take more of them
         options_of = {n: repeated if n == n_mesh[0] else {"repetitions": 1} for n in n_mesh}
+        rounds_of = {n: 2 * ROUNDS if n == n_mesh[0] else ROUNDS for n in n_mesh}
         found = [
             Run("MeshSim", nside[0], n_shells, n, threads, options=options_of[n])
             for n in n_mesh
-            for _ in range(ROUNDS)
+            for _ in range(rounds_of[n])
             for threads in (1, 2)
         ]
         found += [Run("PyscoSteps", nside[0], n_shells, n, options=options_of[n]) for n in n_mesh]

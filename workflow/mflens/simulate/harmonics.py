@@ -48,6 +48,7 @@ def synthesise(alm: np.ndarray, nside: int, ell_max: int, spin: int = 0) -> np.n
 
 def synthesise_many(alm: np.ndarray, nside: int, ell_max: int) -> np.ndarray:
     """Return the maps, shape (n, n_pix), RING, of scalar coefficients, shape (n, n_alm)."""
+    # numpy's memory, unlike ducc0's own, comes in large pages
     maps = np.empty((len(alm), 12 * nside**2), dtype=alm.real.dtype)
     # a thread for each map: small transforms gain little from several
     options = {"lmax": ell_max, "spin": 0, "nthreads": max(1, n_threads() // len(alm))}
@@ -79,7 +80,7 @@ def synthesise_shear(
     both = ducc0.sht.synthesis(
         alm=e_modes[None], lmax=ell_max, spin=2, mode="GRAD_ONLY", nthreads=n_threads(), **rings
     )
-    return both[:, pixel]
+    return np.take(both, pixel, axis=1)
 
 
 def analyse(maps: np.ndarray, ell_max: int, spin: int = 0) -> np.ndarray:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from cosmology.compat.camb import Cosmology as Background
 
 NODES_PER_SHELL = 64
+BLOCK = 2**14
 
 
 def shell_windows(shells: Shells, background: "Background", h: float) -> list[Any]:
@@ -105,6 +106,26 @@ def plane_convergence(windows: Sequence[Any], background: "Background") -> np.nd
     return np.asarray(glass.multi_plane_matrix(windows, background))
 
 
+def convergence(delta: Sequence[np.ndarray], planes: SourcePlanes) -> np.ndarray:
+    """Return the convergence of each bin, shape (n_bins, n_pix), in the precision of the shells.
+
+    Parameters
+    ----------
+    delta
+        Density contrast of the shells, each of shape (n_pix,).
+    planes
+        Sources and what lenses them.
+    """
+    kind = np.result_type(np.float32, *delta)
+    response = planes.response.astype(kind)
+    kappa = np.empty((len(response), delta[0].size), dtype=kind)
+    # blocks stay in a core's cache: no second copy of all shells
+    for start in range(0, delta[0].size, BLOCK):
+        part = slice(start, start + BLOCK)
+        np.matmul(response, np.stack([one[part] for one in delta]), out=kappa[:, part])
+    return kappa
+
+
 def shear(kappa: np.ndarray, ell_max: int, pixel: np.ndarray) -> np.ndarray:
     """Return the shear in some pixels, shape (n_bins, 2, n_pix), from full-sky convergence.
 
@@ -130,14 +151,14 @@ def shear(kappa: np.ndarray, ell_max: int, pixel: np.ndarray) -> np.ndarray:
 
 
 def clustered_shear(
-    delta: np.ndarray, planes: SourcePlanes, bias: float, ell_max: int, pixel: np.ndarray
+    delta: Sequence[np.ndarray], planes: SourcePlanes, bias: float, ell_max: int, pixel: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the mean shear of sources that trace the density, and how many there are.
 
     Parameters
     ----------
     delta
-        Density contrast of the shells, shape (n_shells, 12 nside^2), RING.
+        Density contrast of the shells, each of shape (12 nside^2,), RING.
     planes
         Sources and what lenses them.
     bias

@@ -60,7 +60,7 @@ class Lognormal:
         self._fields: Fields | None = None
 
     def density_shells(self, cosmology: Cosmology, draw: Draw) -> np.ndarray:
-        """Return the shells, shape (n_shells, 12 nside^2), float32; see `Tier`."""
+        """Return the shells, shape (n_shells, n_pix), float32; see `Tier`."""
         if self._fields is None or self._fields.id != cosmology.id:
             self._fields = self.prepare(cosmology)
         _, shifts, variances, factors = self._fields

@@ -40,5 +40,6 @@ def _transform(source: np.ndarray, result: np.ndarray, *flags: str) -> None:
 
 @njit(cache=True, parallel=True)
 def _scale(values: np.ndarray, factor: np.float32) -> None:
+    """Multiply flat values in place."""
     for i in prange(values.size):
         values[i] *= factor

@@ -43,7 +43,7 @@ class LagrangianPerturbation:
         self.lightcone = LightCone(sky.shells, sky.mesh, sky.ell_max)
 
     def density_shells(self, cosmology: Cosmology, draw: Draw) -> np.ndarray:
-        """Return the shells, shape (n_shells, 12 nside^2); see `Tier`."""
+        """Return the shells, shape (n_shells, n_pix), float32; see `Tier`."""
         # the box evolves once for all who observe it
         if self not in draw.shared:
             draw.shared[self] = self.coefficients(cosmology, draw)
@@ -53,7 +53,8 @@ class LagrangianPerturbation:
     def coefficients(self, cosmology: Cosmology, draw: Draw) -> np.ndarray:
         """Return the harmonic coefficients of all shells, shape (n_observers, n_shells, n_alm)."""
         n_alm = harmonics.degrees(self.sky.ell_max).size
-        alm = np.empty((len(draw.observers), self.sky.shells.n_shells, n_alm), dtype=complex)
+        shape = (len(draw.observers), self.sky.shells.n_shells, n_alm)
+        alm = np.empty(shape, dtype=np.complex64)
         slopes = cosmology.shell_growth.slope
         for i, density in self.evolve(cosmology, draw.linear_density):
             for number, observer in enumerate(draw.observers):

@@ -44,15 +44,16 @@ class BaseMeasure:
         Returns
         -------
         array
-            Shape (n_shells, n_alm) in healpy's order of (l, m).
+            Shape (n_shells, n_alm) in healpy's order of (l, m), complex64.
         """
         order, zonal = _healpy_order(ell_max)
-        alm = np.empty((n_shells, order.size), dtype=complex)
+        alm = np.empty((n_shells, order.size), dtype=np.complex64)
 
         def fill(i: int) -> None:
-            drawn = self.rng(purpose, i).standard_normal((order.size, 2)).view(complex)[:, 0]
-            drawn *= np.sqrt(0.5)
-            drawn[zonal] = np.sqrt(2) * drawn[zonal].real
+            pairs = self.rng(purpose, i).standard_normal((order.size, 2), dtype=np.float32)
+            drawn = pairs.view(np.complex64)[:, 0]
+            drawn *= np.float32(np.sqrt(0.5))
+            drawn[zonal] = np.float32(np.sqrt(2)) * drawn[zonal].real
             np.take(drawn, order, out=alm[i])
 
         spread(fill, range(n_shells))

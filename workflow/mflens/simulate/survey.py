@@ -178,14 +178,24 @@ class Survey:
         `sample(rng, n)` draws those of a base pixel of HEALPix, shape (..., n). Each has a stream
         of its own, in full, so that another footprint keeps the numbers of the pixels they share.
         """
-        n = self.nside**2
-        face = self.pixel // n
-        parts = [(int(one), self.pixel[face == one] % n) for one in np.unique(face)]
-        drawn = [
-            [sample(base.rng(purpose, b, one), n)[..., pixel] for one, pixel in parts]
-            for b in range(self.n_bins)
-        ]
-        return np.stack([np.concatenate(one, axis=-1) for one in drawn])
+        return np.stack(
+            [
+                np.concatenate(
+                    [
+                        np.take(sample(base.rng(purpose, b, face), self.nside**2), pixel, axis=-1)
+                        for face, pixel in self._faces
+                    ],
+                    axis=-1,
+                )
+                for b in range(self.n_bins)
+            ]
+        )
+
+    @cached_property
+    def _faces(self) -> list[tuple[int, np.ndarray]]:
+        """Base pixels of the footprint and the numbers of its pixels inside."""
+        face, inside = np.divmod(self.pixel, self.nside**2)
+        return [(int(one), inside[face == one]) for one in np.unique(face)]
 
 
 def make_survey(options: Mapping[str, Any], nside: int) -> Survey:

@@ -1,4 +1,7 @@
-"""The threads of a job, for work that releases Python's lock: ducc0's transforms, numpy's draws."""
+"""The threads of a job, for work that releases Python's lock: ducc0's transforms, numpy's draws.
+
+Their results are the same for any number of threads.
+"""
 
 import os
 from collections.abc import Callable, Iterable
@@ -8,7 +11,7 @@ from typing import Any
 
 
 def n_threads() -> int:
-    """Return how many threads this job has (`job.use_threads`); results do not depend on it."""
+    """Return how many threads this job has (`job.use_threads`)."""
     return int(os.environ.get("OMP_NUM_THREADS", "1"))
 
 

@@ -115,7 +115,7 @@ class Tier(Protocol):
     def density_shells(self, cosmology: Cosmology, draw: Draw) -> Iterable[np.ndarray]:
         """Return the density contrast of the shells, nearest first, each of shape (n_pix,), RING.
 
-        In single or double precision; a generator, a list or one array, which saves a copy.
+        In single or double precision; an array, a list or a generator.
         """
         ...
 

@@ -81,6 +81,7 @@ def compress_kernels(kernels: np.ndarray, k: np.ndarray, nodes: np.ndarray) -> n
     for n, (i, j) in enumerate(pairs):
         products = kernels[:, i, :, None] * kernels[:, j, None]
         weights[n] = (products.reshape(-1, k.size) @ basis).reshape(kernels.shape[0], -1)
+        weights[n][np.abs(weights[n]) < np.finfo(np.float32).tiny] = 0
     return weights
 
 
