@@ -140,19 +140,19 @@ def sample(white: np.ndarray, factors: np.ndarray) -> np.ndarray:
 def _correlate(white: np.ndarray, factors: np.ndarray) -> np.ndarray:
     """Sum white coefficients of every shell and the ones before it, weighted by factors."""
     n_shells, n_terms, n_ell = factors.shape
-    alm = np.zeros_like(white)
-    for i in range(n_shells):
-        start = 0
-        for m in range(n_ell):
-            # coefficients of one m lie together, from l = m on
-            stop = start + n_ell - m
+    alm, start = np.empty_like(white), 0
+    for m in range(n_ell):
+        # coefficients of one m lie together, from l = m on: those of all shells fit a core's cache
+        stop = start + n_ell - m
+        for i in range(n_shells):
             row = alm[i, start:stop]
+            row[:] = 0
             for term in range(max(0, n_terms - 1 - i), n_terms):
                 weights = factors[i, term, m:]
                 source = white[i - (n_terms - 1 - term), start:stop]
                 for n in range(row.size):
                     row[n] += weights[n] * source[n]
-            start = stop
+        start = stop
     return alm
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from mflens.simulate.threads import n_threads, spread
 
 SWEEPS = 3
+BLOCK = 2**14  # pixels of all shells that a core's cache holds
 
 
 @cache

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from cosmology.compat.camb import Cosmology as Background
 
 NODES_PER_SHELL = 64
-BLOCK = 2**14
 
 
 def shell_windows(shells: Shells, background: "Background", h: float) -> list[Any]:
@@ -119,9 +118,9 @@ def convergence(delta: Sequence[np.ndarray], planes: SourcePlanes) -> np.ndarray
     kind = np.result_type(np.float32, *delta)
     response = planes.response.astype(kind)
     kappa = np.empty((len(response), delta[0].size), dtype=kind)
-    # blocks stay in a core's cache: no second copy of all shells
-    for start in range(0, delta[0].size, BLOCK):
-        part = slice(start, start + BLOCK)
+    # block by block: no second copy of all shells
+    for start in range(0, delta[0].size, harmonics.BLOCK):
+        part = slice(start, start + harmonics.BLOCK)
         np.matmul(response, np.stack([one[part] for one in delta]), out=kappa[:, part])
     return kappa
 

@@ -54,7 +54,8 @@ class BaseMeasure:
             drawn = pairs.view(np.complex64)[:, 0]
             drawn *= np.float32(np.sqrt(0.5))
             drawn[zonal] = np.float32(np.sqrt(2)) * drawn[zonal].real
-            np.take(drawn, order, out=alm[i])
+            # not mode='raise', which numpy buffers
+            np.take(drawn, order, out=alm[i], mode="clip")
 
         spread(fill, range(n_shells))
         return alm
