@@ -70,11 +70,12 @@ def runs(case: str, options: Mapping[str, Any]) -> list[Run]:
         sizes += [(nside[0], n_shells // 2), (nside[0], 2 * n_shells)]
         return [Run("LognormalSim", *size, n_mesh[0], options=repeated) for size in sizes]
     if case == "example":
-        # each beside a sim of its own size: a machine's speed drifts
+        # it takes turns with sims of its own size: a machine's speed drifts
         found = [
-            Run(example, n, n_shells, n_mesh[0], options=made)
+            Run(case, n, n_shells, n_mesh[0], options=made)
             for n in nside
-            for example, made in (("GlassExample", {}), ("LognormalSim", repeated))
+            for _ in range(ROUNDS)
+            for case, made in (("GlassExample", {}), ("LognormalSim", repeated))
         ]
         return [*found, Run("CambPower", *first)]
     if case == "particle_mesh":
