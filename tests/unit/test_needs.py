@@ -115,8 +115,9 @@ def test_requests_of_a_survey():
     )
     assert 18 * 1024 < costly["mem_mb"] < 40 * 1024
     assert figure["mem_mb"] < cheap["mem_mb"] < costly["mem_mb"]
-    # ten and a half thousand maps in memory once, and the margin
-    maps_gib = 10_500 * SimCost(config).map_values() * 4 / 2**30
+    # ten and a half thousand maps in memory once, the chunks that are being read, and the margin
+    sims = 10_500 + 2 * chunk_sizes(config)["bulk"]
+    maps_gib = sims * SimCost(config).map_values() * 4 / 2**30
     trained = request(config, "pretrain_compressor")["mem_mb"] / 1024
     assert 1.5 * maps_gib < trained < 2 * maps_gib
     # three times the quarter of an hour that a chunk should take
