@@ -39,6 +39,7 @@ def test_kernels_equal_direct_integration():
     shells = Shells(3, 300.0)
     k = np.array([1e-3, 0.02, 0.3, 1.7])
     kernels = compute_kernels(shells, k, 60)
+    assert not ((kernels != 0) & (np.abs(kernels) < 1e-19)).any()
     for i in range(3):
         chi, weight = shells.quadrature(i, 500)
         for ell in (0, 2, 17, 60):
@@ -89,6 +90,7 @@ def test_compressed_kernels_give_the_spectra_of_the_full_ones():
     k = wavenumbers(shells, 5.0, 1000.0)
     nodes, kernels = node_wavenumbers(k), compute_kernels(shells, k, 32)
     weights = compress_kernels(kernels, k, nodes)
+    assert not ((weights != 0) & (np.abs(weights) < np.finfo(np.float32).tiny)).any()
     few = shell_spectra(weights, growth, interpolate_log(power.k, linear, nodes))
     full = matter_spectra(
         kernels, k, growth, interpolate_log(power.k, linear, k), continuum_measure(k)

@@ -7,6 +7,7 @@ import healpy
 import numpy as np
 import pytest
 
+from mflens.errors import DataError
 from mflens.simulate import harmonics, lensing
 from mflens.simulate.chunk import Sim, simulate_chunk
 from mflens.simulate.randomness import BaseMeasure
@@ -111,6 +112,18 @@ def test_one_pass_over_the_pixels_gives_the_spectra_of_the_shear():
     power = [harmonics.cross_spectrum(one, one, ell_max) for one in (found, wanted)]
     for part in band:
         assert power[0][part].sum() == pytest.approx(power[1][part].sum(), rel=5e-4)
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64, np.int16])
+def test_convergence_is_a_matrix_product_made_in_blocks(monkeypatch, kind):
+    monkeypatch.setattr(harmonics, "BLOCK", 100)
+    rng = np.random.default_rng(1)
+    delta, response = rng.normal(0, 3, size=(5, 768)).astype(kind), rng.random((3, 5))
+    found = lensing.convergence(list(delta), response)
+    assert found.dtype == (np.float64 if kind == np.float64 else np.float32)
+    np.testing.assert_allclose(found, response @ delta, atol=1e-5)
+    with pytest.raises(DataError, match="192, 768"):
+        lensing.convergence([delta[0], delta[0, :192]], response[:, :2])
 
 
 def test_sims_of_one_cosmology_and_of_another_get_their_own_response(world):

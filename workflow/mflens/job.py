@@ -30,7 +30,8 @@ LIBRARY_SETTINGS = {
     "OMP_WAIT_POLICY": "PASSIVE",
     "GOMP_SPINCOUNT": "5000",
     "OPENBLAS_THREAD_TIMEOUT": "4",
-    # glibc keeps a freed mesh or map for the next one: from the system it comes page by page
+    # glibc keeps freed meshes and maps below 32 MiB, the most it may, for the next ones: from the
+    # system they come page by page
     "MALLOC_MMAP_THRESHOLD_": str(32 * 2**20),
     "MALLOC_TRIM_THRESHOLD_": str(256 * 2**20),
 }

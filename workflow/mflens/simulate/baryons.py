@@ -26,7 +26,7 @@ class Baryons(ParticleMesh):
         response = feedback_response(cosmology.parameters, cosmology.shell_growth.z, k)
         factor = amplitudes(response, k, self.sky.shells, self.sky.ell_max)
         ell = harmonics.degrees(self.sky.ell_max)
-        return super().coefficients(cosmology, draw) * factor[:, ell]
+        return super().coefficients(cosmology, draw) * factor[:, ell].astype(np.float32)
 
 
 def wavenumbers(shells: Shells, ell_max: int) -> np.ndarray:

@@ -177,7 +177,7 @@ def lens(
         kappa = lensing.convergence_of(full, sky.nside, sky.ell_max)
         return kappa, full[:, :, survey.pixel_ring], None
     delta = list(tier.density_shells(cosmology, draw))
-    kappa, pixel = lensing.convergence(delta, planes), survey.pixel_ring
+    kappa, pixel = lensing.convergence(delta, planes.response), survey.pixel_ring
     if survey.source_bias == 0:
         return kappa, lensing.shear(kappa, sky.ell_max, pixel), None
     clustered = lensing.clustered_shear(delta, planes, survey.source_bias, sky.ell_max, pixel)

@@ -99,7 +99,8 @@ def sampling_factors(spectra: Sequence[np.ndarray], n_correlated: int) -> np.nda
     n_shells, n_ell = glass.nfields_from_nspectra(len(spectra)), len(spectra[0])
     # GLASS's numbers have variance 2, ours 1
     rows = cls2cov(spectra, n_ell, n_shells, n_correlated)
-    return np.sqrt(2) * np.stack([np.asarray(row).T for row in iternorm(rows)])
+    factors = np.stack([np.asarray(row) for row in iternorm(rows)])
+    return np.ascontiguousarray(np.sqrt(2) * factors.transpose(0, 2, 1))
 
 
 def regularise(spectra: Sequence[np.ndarray]) -> tuple[list[np.ndarray], int]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import glass
 import numpy as np
 
+from mflens.errors import DataError
 from mflens.simulate import harmonics
 from mflens.theory.cosmology import N_Z_TABLE
 from mflens.theory.kernels import Shells
@@ -105,21 +106,31 @@ def plane_convergence(windows: Sequence[Any], background: "Background") -> np.nd
     return np.asarray(glass.multi_plane_matrix(windows, background))
 
 
-def convergence(delta: Sequence[np.ndarray], planes: SourcePlanes) -> np.ndarray:
-    """Return the convergence of each bin, shape (n_bins, n_pix), in the precision of the shells.
+def convergence(delta: Sequence[np.ndarray], response: np.ndarray) -> np.ndarray:
+    """Return kappa = R delta, shape (n_rows, n_pix), in the precision of the shells.
 
     Parameters
     ----------
     delta
         Density contrast of the shells, each of shape (n_pix,).
-    planes
-        Sources and what lenses them.
+    response
+        Rows of R, shape (n_rows, n_shells), such as `SourcePlanes.response`.
+
+    Raises
+    ------
+    DataError
+        If the shells have different numbers of pixels.
     """
+    sizes = {one.size for one in delta}
+    if len(sizes) > 1:
+        raise DataError(
+            f"a tier's shells have {sorted(sizes)} pixels; give all of them simulate.nside."
+        )
     kind = np.result_type(np.float32, *delta)
-    response = planes.response.astype(kind)
-    kappa = np.empty((len(response), delta[0].size), dtype=kind)
+    response = response.astype(kind)
+    kappa = np.empty((len(response), *sizes), dtype=kind)
     # block by block: no second copy of all shells
-    for start in range(0, delta[0].size, harmonics.BLOCK):
+    for start in range(0, kappa.shape[1], harmonics.BLOCK):
         part = slice(start, start + harmonics.BLOCK)
         np.matmul(response, np.stack([one[part] for one in delta]), out=kappa[:, part])
     return kappa
@@ -184,9 +195,10 @@ def clustered_shear(
     """
     total = np.zeros((len(planes.shares), 2, pixel.size))
     density = np.zeros((len(planes.shares), pixel.size))
-    for contrast, row, share in zip(delta, planes.convergence, planes.shares.T, strict=True):
+    lensed = convergence(delta, planes.convergence)
+    for contrast, kappa, share in zip(delta, lensed, planes.shares.T, strict=True):
         sources = share[:, None] * np.maximum(1 + bias * contrast[pixel], 0)
-        total += sources[:, None] * shear((row @ delta)[None], ell_max, pixel)
+        total += sources[:, None] * shear(kappa[None], ell_max, pixel)
         density += sources
     return total / np.where(density > 0, density, 1)[:, None], density
 

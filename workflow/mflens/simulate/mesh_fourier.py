@@ -1,6 +1,7 @@
 """Fourier transforms of real meshes by FFTW, in numpy's conventions and single precision.
 
-Plans are FFTW's estimates for aligned arrays: the same ones, to the last digit, in every run.
+Plans are FFTW's estimates for aligned arrays: the same ones, and the same digits, in every run with
+as many threads.
 """
 
 from typing import Any

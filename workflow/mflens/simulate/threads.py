@@ -16,7 +16,10 @@ def n_threads() -> int:
 
 
 def spread(work: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
-    """Return work(item) of all items in their order, done by all threads of the job."""
+    """Return work(item) of all items in their order, done by all threads of the job.
+
+    `work` must not call `spread`, nor compiled loops that have threads of their own.
+    """
     n = n_threads()
     return list(map(work, items) if n == 1 else _pool(n).map(work, items))
 

@@ -105,7 +105,10 @@ class Draw:
 
     @cached_property
     def harmonics(self) -> np.ndarray:
-        """White coefficients of the shells, <|a|^2> = 1, shape (n_shells, n_alm)."""
+        """White coefficients of the shells, <|a|^2> = 1, shape (n_shells, n_alm).
+
+        In double precision if they are matched to the mesh, else in single.
+        """
         return self._harmonics(self)
 
 

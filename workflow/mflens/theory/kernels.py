@@ -123,8 +123,9 @@ def compute_kernels(shells: Shells, k: np.ndarray, ell_max: int) -> np.ndarray:
             chi, weight = shells.quadrature(i, count)
             moments = np.stack([weight, weight * shells.offset(i, chi)])
             kernels[:, i, :, columns] = _project(k[columns], chi, moments, ell_max)
-    # processors take many times as long over what single precision can barely hold
-    kernels[np.abs(kernels) < np.sqrt(np.finfo(np.float32).tiny)] = 0
+    # products of two must not be denormal: processors take many times as long over such numbers
+    for one in kernels:
+        one[np.abs(one) < np.sqrt(np.finfo(np.float32).tiny)] = 0
     return kernels
 
 
