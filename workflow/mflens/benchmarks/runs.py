@@ -72,10 +72,10 @@ def runs(case: str, options: Mapping[str, Any]) -> list[Run]:
     if case == "example":
         # it takes turns with sims of its own size: a machine's speed drifts
         found = [
-            Run(case, n, n_shells, n_mesh[0], options=made)
+            Run(name, n, n_shells, n_mesh[0], options=made)
             for n in nside
             for _ in range(ROUNDS)
-            for case, made in (("GlassExample", {}), ("LognormalSim", repeated))
+            for name, made in (("GlassExample", {}), ("LognormalSim", repeated))
         ]
         return [*found, Run("CambPower", *first)]
     if case == "particle_mesh":

@@ -178,18 +178,12 @@ class Survey:
         `sample(rng, n)` draws those of a base pixel of HEALPix, shape (..., n). Each has a stream
         of its own, in full, so that another footprint keeps the numbers of the pixels they share.
         """
-        return np.stack(
-            [
-                np.concatenate(
-                    [
-                        np.take(sample(base.rng(purpose, b, face), self.nside**2), pixel, axis=-1)
-                        for face, pixel in self._faces
-                    ],
-                    axis=-1,
-                )
-                for b in range(self.n_bins)
-            ]
-        )
+        bins = []
+        for b in range(self.n_bins):
+            faces = [(base.rng(purpose, b, face), inside) for face, inside in self._faces]
+            drawn = [np.take(sample(rng, self.nside**2), inside, axis=-1) for rng, inside in faces]
+            bins.append(np.concatenate(drawn, axis=-1))
+        return np.stack(bins)
 
     @cached_property
     def _faces(self) -> list[tuple[int, np.ndarray]]:
