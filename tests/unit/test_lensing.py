@@ -116,12 +116,13 @@ def test_one_pass_over_the_pixels_gives_the_spectra_of_the_shear():
 
 @pytest.mark.parametrize("kind", [np.float32, np.float64, np.int16])
 def test_convergence_is_a_matrix_product_made_in_blocks(monkeypatch, kind):
-    monkeypatch.setattr(harmonics, "BLOCK", 100)
+    monkeypatch.setattr(lensing, "BLOCK", 100)
     rng = np.random.default_rng(1)
     delta, response = rng.normal(0, 3, size=(5, 768)).astype(kind), rng.random((3, 5))
     found = lensing.convergence(list(delta), response)
     assert found.dtype == (np.float64 if kind == np.float64 else np.float32)
     np.testing.assert_allclose(found, response @ delta, atol=1e-5)
+    np.testing.assert_allclose(lensing.convergence(delta, response), found, atol=1e-5)
     with pytest.raises(DataError, match="192, 768"):
         lensing.convergence([delta[0], delta[0, :192]], response[:, :2])
 

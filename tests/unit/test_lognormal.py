@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mflens.errors import ConfigError
-from mflens.simulate import gaussian, harmonics
+from mflens.simulate import gaussian
 from mflens.simulate.lognormal import Lognormal
 from mflens.simulate.randomness import BaseMeasure, InjectedHarmonics
 from mflens.simulate.tiers import Draw
@@ -49,8 +49,7 @@ def glass_spectra(fields, cosmology, n_correlated):
 
 @pytest.mark.parametrize("n_correlated", [0, 2, 4])
 @pytest.mark.parametrize("shift", [1.0, 0.6])
-def test_fields_equal_those_of_glass_given_the_same_numbers(monkeypatch, shift, n_correlated):
-    monkeypatch.setattr(harmonics, "BLOCK", 1000)
+def test_fields_equal_those_of_glass_given_the_same_numbers(shift, n_correlated):
     cosmology = matter()
     fields = [glass.grf.Lognormal(shift) for _ in range(N_SHELLS)]
     spectra = glass_spectra(fields, cosmology, n_correlated)

@@ -4,6 +4,7 @@ import healpy
 import numpy as np
 import pytest
 from scipy.ndimage import map_coordinates
+from scipy.stats import kstest
 
 from mflens.errors import ConfigError
 from mflens.simulate import harmonics
@@ -30,6 +31,18 @@ def test_harmonics_are_a_prefix_of_those_with_higher_ell_max():
         a = m * (17 - m) // 2 + np.arange(m, 9)
         b = m * (33 - m) // 2 + np.arange(m, 9)
         np.testing.assert_array_equal(low[:, a], high[:, b])
+
+
+def test_complex_normals_are_normal_and_their_parts_independent():
+    drawn = BaseMeasure(2).complex_normals(200_000, "noise", 1, 3)
+    np.testing.assert_array_equal(drawn[:1000], BaseMeasure(2).complex_normals(1000, "noise", 1, 3))
+    parts = np.stack([drawn.real, drawn.imag]) * np.sqrt(2)
+    for one in parts:
+        assert kstest(one, "norm").pvalue > 1e-3
+    # in any direction, and the powers of both, as normal numbers that know nothing of each other
+    assert kstest(parts.sum(axis=0) / np.sqrt(2), "norm").pvalue > 1e-3
+    assert abs(np.corrcoef(parts**2)[0, 1]) < 0.01
+    assert np.abs(drawn).max() > 3.2
 
 
 def test_harmonics_have_unit_variance_and_purposes_are_independent():

@@ -176,7 +176,8 @@ def lens(
             )
         kappa = lensing.convergence_of(full, sky.nside, sky.ell_max)
         return kappa, full[:, :, survey.pixel_ring], None
-    delta = list(tier.density_shells(cosmology, draw))
+    delta = tier.density_shells(cosmology, draw)
+    delta = delta if isinstance(delta, np.ndarray) else list(delta)
     kappa, pixel = lensing.convergence(delta, planes.response), survey.pixel_ring
     if survey.source_bias == 0:
         return kappa, lensing.shear(kappa, sky.ell_max, pixel), None

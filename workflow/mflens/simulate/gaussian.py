@@ -42,37 +42,51 @@ def solve_spectra(spectra: np.ndarray, scale: np.ndarray) -> tuple[np.ndarray, n
     ----------
     GLASS, arXiv:2302.01942: its Gauss-Newton solver `glass.grf.solve`, for all pairs at once.
     """
-    n, scale = spectra.shape[1], scale[:, None]
-    to_xi, to_cl = _legendre(n, 3 * n)
-    start, back = _legendre(n, n)
-    target = _without_monopole(spectra.copy())
-
-    def missing(gaussian: np.ndarray, of: np.ndarray) -> np.ndarray:
-        """Return what the realised spectra have too much."""
-        return _without_monopole((scale[of] * np.expm1(gaussian @ to_xi)) @ to_cl - target[of])
-
-    with np.errstate(invalid="ignore", divide="ignore"):
-        found = _without_monopole(np.log1p((target @ start) / scale) @ back)
+    target, scale = _without_monopole(spectra.copy()), scale[:, None]
+    legendre = _legendre(target.shape[1], 3 * target.shape[1])
+    found = _first_guess(target, scale)
     pairs = np.nonzero(np.isfinite(found).all(axis=1))[0]
     converged = np.zeros(len(found), dtype=bool)
-    excess = missing(found[pairs], pairs)
+    xi = legendre.correlations(found[pairs])
+    excess = _excess(legendre, xi, scale[pairs], target[pairs])
     for _ in range(N_ITERATIONS):
         converged[pairs] |= _relative(excess, target[pairs]) <= TOLERANCE
         left = ~converged[pairs]
-        pairs, excess = pairs[left], excess[left]
-        error, old = _relative(excess, target[pairs]), found[pairs]
-        slope = scale[pairs] * np.exp(old @ to_xi)
-        step = -_without_monopole(((excess @ to_xi) / slope) @ to_cl)
-        excess = missing(old + step, pairs)
+        if not left.any():
+            break
+        pairs, xi, excess = pairs[left], xi[left], excess[left]
+        error = _relative(excess, target[pairs])
+        slope = scale[pairs] * np.exp(xi)
+        step = -_without_monopole(legendre.spectra(legendre.correlations(excess) / slope))
+        change = legendre.correlations(step)
+        excess = _excess(legendre, xi + change, scale[pairs], target[pairs])
         for _ in range(N_HALVINGS):
             worse = _relative(excess, target[pairs]) > error
             if not worse.any():
                 break
             step[worse] /= 2
-            excess[worse] = missing(old[worse] + step[worse], pairs[worse])
-        found[pairs] = old + step
-        converged[pairs] = _relative(step, old) <= TOLERANCE
+            change[worse] /= 2
+            of = pairs[worse]
+            excess[worse] = _excess(legendre, (xi + change)[worse], scale[of], target[of])
+        xi += change
+        converged[pairs] = _relative(step, found[pairs]) <= TOLERANCE
+        found[pairs] += step
     return found, converged
+
+
+def _first_guess(target: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    """Return Gaussian spectra as if the lognormal ones ended at their last l."""
+    legendre = _legendre(target.shape[1], target.shape[1])
+    with np.errstate(invalid="ignore", divide="ignore"):
+        xi = np.log1p(legendre.correlations(target) / scale)
+        return _without_monopole(legendre.spectra(xi))
+
+
+def _excess(
+    legendre: "_Legendre", xi: np.ndarray, scale: np.ndarray, target: np.ndarray
+) -> np.ndarray:
+    """Return what the spectra realised by Gaussian correlations xi have too much."""
+    return _without_monopole(legendre.spectra(scale * np.expm1(xi)) - target)
 
 
 def sampling_factors(spectra: Sequence[np.ndarray], n_correlated: int) -> np.ndarray:
@@ -157,14 +171,56 @@ def _correlate(white: np.ndarray, factors: np.ndarray) -> np.ndarray:
     return alm
 
 
+class _Legendre:
+    """Transforms between C_l and xi(theta) on GLASS's angles (k + 1/2) pi / n.
+
+    Polynomials of even and odd degree are even and odd about 90 degrees: each kind is transformed
+    on half of the angles, which is half of the work.
+
+    Parameters
+    ----------
+    n_ell, n_angles
+        Number of multipoles and of angles.
+    """
+
+    def __init__(self, n_ell: int, n_angles: int) -> None:
+        n_far = n_angles // 2
+        n_near = n_angles - n_far  # with 90 degrees, if that is one of the angles
+        x = np.cos(np.pi * (np.arange(n_near) + 0.5) / n_angles)
+        polynomials = np.polynomial.legendre.legvander(x, n_angles - 1)
+        weights = (2 * np.arange(n_ell) + 1) / (4 * np.pi)
+        self.n_ell, self.n_angles = n_ell, n_angles
+        self.near, self.far = slice(n_near), slice(n_far)
+        self.there, self.back = [], []
+        for parity, angles in enumerate((self.near, self.far)):
+            weight = weights[parity::2, None]
+            columns = polynomials[:, parity:n_ell:2]
+            inverse = np.linalg.inv(polynomials[angles, parity::2])[: len(weight)]
+            self.there.append(np.ascontiguousarray(columns.T * weight))
+            self.back.append(np.ascontiguousarray((inverse / weight).T))
+
+    def correlations(self, spectra: np.ndarray) -> np.ndarray:
+        """Return xi, shape (..., n_angles), of C_l, shape (..., n_ell)."""
+        even, odd = (spectra[..., i::2] @ self.there[i] for i in range(2))
+        xi = np.empty((*spectra.shape[:-1], self.n_angles))
+        xi[..., self.near] = even + odd
+        xi[..., ::-1][..., self.far] = (even - odd)[..., self.far]
+        return xi
+
+    def spectra(self, correlations: np.ndarray) -> np.ndarray:
+        """Return C_l, shape (..., n_ell), of xi, shape (..., n_angles)."""
+        mirrored = correlations[..., ::-1]
+        spectra = np.empty((*correlations.shape[:-1], self.n_ell))
+        even = correlations[..., self.near] + mirrored[..., self.near]
+        odd = correlations[..., self.far] - mirrored[..., self.far]
+        spectra[..., ::2] = even / 2 @ self.back[0]
+        spectra[..., 1::2] = odd / 2 @ self.back[1]
+        return spectra
+
+
 @cache
-def _legendre(n_ell: int, n_angles: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the matrices from C_l to xi(theta), and back, on GLASS's angles (k + 1/2) pi / n."""
-    x = np.cos(np.pi * (np.arange(n_angles) + 0.5) / n_angles)
-    polynomials = np.polynomial.legendre.legvander(x, n_angles - 1)
-    weights = (2 * np.arange(n_ell) + 1) / (4 * np.pi)
-    back = np.linalg.inv(polynomials)[:n_ell] / weights[:, None]
-    return np.ascontiguousarray(polynomials[:, :n_ell].T * weights[:, None]), back.T.copy()
+def _legendre(n_ell: int, n_angles: int) -> _Legendre:
+    return _Legendre(n_ell, n_angles)
 
 
 def _without_monopole(spectra: np.ndarray) -> np.ndarray:

@@ -5,6 +5,7 @@ Signs are healpy's: shear maps follow the COSMO convention.
 Transforms of single precision stay in it, right to 3e-6 of the rms.
 """
 
+from collections.abc import Callable
 from functools import cache
 
 import ducc0
@@ -13,7 +14,6 @@ import numpy as np
 from mflens.simulate.threads import n_threads, spread
 
 SWEEPS = 3
-BLOCK = 2**14  # pixels of all shells that a core's cache holds
 
 
 @cache
@@ -47,8 +47,16 @@ def synthesise(alm: np.ndarray, nside: int, ell_max: int, spin: int = 0) -> np.n
     return result if spin else result[0]
 
 
-def synthesise_many(alm: np.ndarray, nside: int, ell_max: int) -> np.ndarray:
-    """Return the maps, shape (n, n_pix), RING, of scalar coefficients, shape (n, n_alm)."""
+def synthesise_many(
+    alm: np.ndarray,
+    nside: int,
+    ell_max: int,
+    then: Callable[[int, np.ndarray], None] | None = None,
+) -> np.ndarray:
+    """Return the maps, shape (n, n_pix), RING, of scalar coefficients, shape (n, n_alm).
+
+    `then(i, map)` changes each map in place while a core's cache still holds it.
+    """
     # numpy's memory, unlike ducc0's own, comes in large pages
     maps = np.empty((len(alm), 12 * nside**2), dtype=alm.real.dtype)
     # a thread for each map: small transforms gain little from several
@@ -56,6 +64,8 @@ def synthesise_many(alm: np.ndarray, nside: int, ell_max: int) -> np.ndarray:
 
     def fill(i: int) -> None:
         ducc0.sht.synthesis(alm=alm[i, None], map=maps[i, None], **options, **_geometry(nside))
+        if then is not None:
+            then(i, maps[i])
 
     spread(fill, range(len(alm)))
     return maps
@@ -78,9 +88,9 @@ def synthesise_shear(
     geometry = _geometry(nside)
     first, last = np.searchsorted(geometry["ringstart"], [pixel.min(), pixel.max()], side="right")
     rings = {name: value[first - 1 : last] for name, value in geometry.items()}
-    both = ducc0.sht.synthesis(
-        alm=e_modes[None], lmax=ell_max, spin=2, mode="GRAD_ONLY", nthreads=n_threads(), **rings
-    )
+    # mode "GRAD_ONLY" would do with E modes alone, and takes longer
+    modes = np.stack([e_modes, np.zeros_like(e_modes)])
+    both = ducc0.sht.synthesis(alm=modes, lmax=ell_max, spin=2, nthreads=n_threads(), **rings)
     return np.take(both, pixel, axis=1)
 
 

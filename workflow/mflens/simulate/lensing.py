@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from cosmology.compat.camb import Cosmology as Background
 
 NODES_PER_SHELL = 64
+BLOCK = 2**14  # pixels of all shells that a core's cache holds
 
 
 def shell_windows(shells: Shells, background: "Background", h: float) -> list[Any]:
@@ -106,13 +107,13 @@ def plane_convergence(windows: Sequence[Any], background: "Background") -> np.nd
     return np.asarray(glass.multi_plane_matrix(windows, background))
 
 
-def convergence(delta: Sequence[np.ndarray], response: np.ndarray) -> np.ndarray:
+def convergence(delta: Sequence[np.ndarray] | np.ndarray, response: np.ndarray) -> np.ndarray:
     """Return kappa = R delta, shape (n_rows, n_pix), in the precision of the shells.
 
     Parameters
     ----------
     delta
-        Density contrast of the shells, each of shape (n_pix,).
+        Density contrast of the shells, each of shape (n_pix,); one array of all is not copied.
     response
         Rows of R, shape (n_rows, n_shells), such as `SourcePlanes.response`.
 
@@ -130,9 +131,13 @@ def convergence(delta: Sequence[np.ndarray], response: np.ndarray) -> np.ndarray
     response = response.astype(kind)
     kappa = np.empty((len(response), *sizes), dtype=kind)
     # block by block: no second copy of all shells
-    for start in range(0, kappa.shape[1], harmonics.BLOCK):
-        part = slice(start, start + harmonics.BLOCK)
-        np.matmul(response, np.stack([one[part] for one in delta]), out=kappa[:, part])
+    for start in range(0, kappa.shape[1], BLOCK):
+        part = slice(start, start + BLOCK)
+        if isinstance(delta, np.ndarray):
+            shells = delta[:, part]
+        else:
+            shells = np.stack([one[part] for one in delta])
+        np.matmul(response, shells, out=kappa[:, part])
     return kappa
 
 
@@ -161,7 +166,11 @@ def shear(kappa: np.ndarray, ell_max: int, pixel: np.ndarray) -> np.ndarray:
 
 
 def clustered_shear(
-    delta: Sequence[np.ndarray], planes: SourcePlanes, bias: float, ell_max: int, pixel: np.ndarray
+    delta: Sequence[np.ndarray] | np.ndarray,
+    planes: SourcePlanes,
+    bias: float,
+    ell_max: int,
+    pixel: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the mean shear of sources that trace the density, and how many there are.
 

@@ -65,16 +65,17 @@ class Lognormal:
             self._fields = self.prepare(cosmology)
         _, shifts, variances, factors = self._fields
         alm = gaussian.sample(draw.harmonics, factors)
-        maps = harmonics.synthesise_many(alm, self.sky.nside, self.sky.ell_max)
-        shift, half = (one[:, None].astype(maps.dtype) for one in (shifts, variances / 2))
-        for start in range(0, maps.shape[1], harmonics.BLOCK):
-            # glass.grf.Lognormal, in place; exp is several times faster than expm1
-            part = maps[:, start : start + harmonics.BLOCK]
-            part -= half
-            np.exp(part, out=part)
-            part -= 1
-            part *= shift
-        return maps
+        # glass.grf.Lognormal, shift exp(g - variance / 2) - shift, with all constants of the
+        # exponent in the monopole
+        alm[:, 0] += np.sqrt(4 * np.pi) * (np.log(shifts) - variances / 2)
+        shift = shifts.astype(alm.real.dtype)
+
+        def exponentiate(i: int, field: np.ndarray) -> None:
+            # exp in place is several times faster than expm1
+            np.exp(field, out=field)
+            field -= shift[i]
+
+        return harmonics.synthesise_many(alm, self.sky.nside, self.sky.ell_max, exponentiate)
 
     def prepare(self, cosmology: Cosmology) -> Fields:
         """Return what all sims of one cosmology share: the Gaussian fields behind the shells."""

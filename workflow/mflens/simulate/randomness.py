@@ -35,6 +35,20 @@ class BaseMeasure:
         """Return unit white noise on the mesh, shape (n_mesh, n_mesh, n_mesh), float32."""
         return self.rng("mesh").standard_normal((n_mesh,) * 3, dtype=np.float32)
 
+    def complex_normals(self, n: int, purpose: str, *key: int) -> np.ndarray:
+        """Return complex normal numbers with <|z|^2> = 1, shape (n,), complex64.
+
+        A smaller n gives a prefix of the same numbers. Roots of exponential numbers with uniform
+        phases (Box & Muller 1958) take half the time of pairs of normal numbers.
+        """
+        moduli, phases = (self.rng(purpose, *key, part) for part in range(2))
+        modulus = np.sqrt(moduli.standard_exponential(n, dtype=np.float32))
+        phase = np.float32(2 * np.pi) * phases.random(n, dtype=np.float32)
+        drawn = np.empty(n, dtype=np.complex64)
+        np.multiply(modulus, np.cos(phase), out=drawn.real)
+        np.multiply(modulus, np.sin(phase), out=drawn.imag)
+        return drawn
+
     def harmonics(self, purpose: str, n_shells: int, ell_max: int) -> np.ndarray:
         """Return unit-variance coefficients of every shell, from one stream a shell.
 
@@ -50,9 +64,7 @@ class BaseMeasure:
         alm = np.empty((n_shells, order.size), dtype=np.complex64)
 
         def fill(i: int) -> None:
-            pairs = self.rng(purpose, i).standard_normal((order.size, 2), dtype=np.float32)
-            drawn = pairs.view(np.complex64)[:, 0]
-            drawn *= np.float32(np.sqrt(0.5))
+            drawn = self.complex_normals(order.size, purpose, i)
             drawn[zonal] = np.float32(np.sqrt(2)) * drawn[zonal].real
             # not mode='raise', which numpy buffers
             np.take(drawn, order, out=alm[i], mode="clip")

@@ -137,9 +137,10 @@ class Survey:
         """
         bias = np.array([parameters.get(f"m_{b}", 0.0) for b in range(1, self.n_bins + 1)])
         galaxies = self.galaxies(base, density)
-        observed = (1 + bias)[:, None, None] * shear + self.noise(base, galaxies)
+        scale = (1 + bias).astype(shear.dtype)[:, None, None]
+        observed = scale * shear + self.noise(base, galaxies)
         # ASSUME a pixel without galaxies holds zero, as in maps made of catalogues
-        observed[np.broadcast_to((galaxies == 0)[:, None], observed.shape)] = 0.0
+        observed *= (galaxies > 0)[:, None]
         return observed
 
     def galaxies(self, base: BaseMeasure, density: np.ndarray | None = None) -> np.ndarray:
@@ -157,32 +158,33 @@ class Survey:
             return mean
         if density is not None:
             mean = mean * density
-        return poisson_quantile(self._draw(base, "counts", lambda rng, n: rng.random(n)), mean)
+        n = self.nside**2
+        return poisson_quantile(self._draw(lambda *key: base.rng("counts", *key).random(n)), mean)
 
     def noise(self, base: BaseMeasure, galaxies: np.ndarray | None = None) -> np.ndarray:
-        """Return shape noise, shape (n_bins, 2, n_pix): the same for all tiers of a draw.
+        """Return shape noise, shape (n_bins, 2, n_pix), float32: the same for all tiers of a draw.
 
         `galaxies` is the number in each pixel (`galaxies`), by default the mean; where it is 0 the
         noise is that of one galaxy.
         """
         counts = self.galaxies(base) if galaxies is None else galaxies
         sd = np.reshape(self.sigma_e, (-1, 1)) / np.sqrt(np.where(counts > 0, counts, 1.0))
-        unit = self._draw(base, "noise", lambda rng, n: rng.standard_normal((2, n), np.float32))
-        return sd[:, None] * unit
+        n = self.nside**2
+        unit = self._draw(lambda *key: base.complex_normals(n, "noise", *key))
+        noise = (np.sqrt(2) * sd).astype(np.float32) * unit
+        return np.stack([noise.real, noise.imag], axis=1)
 
-    def _draw(
-        self, base: BaseMeasure, purpose: str, sample: Callable[[np.random.Generator, int], Any]
-    ) -> np.ndarray:
-        """Return random numbers of the footprint's pixels, shape (n_bins, ..., n_pix).
+    def _draw(self, sample: Callable[[int, int], np.ndarray]) -> np.ndarray:
+        """Return random numbers of the footprint's pixels, shape (n_bins, n_pix).
 
-        `sample(rng, n)` draws those of a base pixel of HEALPix, shape (..., n). Each has a stream
-        of its own, in full, so that another footprint keeps the numbers of the pixels they share.
+        `sample(b, face)` draws those of a bin and a base pixel of HEALPix, shape (nside^2,). Each
+        has streams of its own, in full, so that another footprint keeps the numbers of the pixels
+        they share.
         """
         bins = []
         for b in range(self.n_bins):
-            faces = [(base.rng(purpose, b, face), inside) for face, inside in self._faces]
-            drawn = [np.take(sample(rng, self.nside**2), inside, axis=-1) for rng, inside in faces]
-            bins.append(np.concatenate(drawn, axis=-1))
+            drawn = [np.take(sample(b, face), inside) for face, inside in self._faces]
+            bins.append(np.concatenate(drawn))
         return np.stack(bins)
 
     @cached_property
