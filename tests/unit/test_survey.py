@@ -216,9 +216,15 @@ class TestNuisances:
         base = BaseMeasure(1)
         plain = made.observe(shear, base, PARAMETERS)
         np.testing.assert_array_equal(plain, shear + made.noise(base))
+        assert made.noise(base).dtype == np.float32
         biased = made.observe(shear, base, PARAMETERS | {"m_1": 0.1, "m_2": -0.05})
         np.testing.assert_allclose(biased[0] - plain[0], 0.1 * shear[0], atol=1e-12)
         np.testing.assert_allclose(biased[1] - plain[1], -0.05 * shear[1], atol=1e-12)
+        for kind, wanted in ((np.float64, np.float64), (np.float32, np.float32), (int, np.float64)):
+            observed = made.observe(shear.astype(kind), base, PARAMETERS | {"m_1": 0.1})
+            assert observed.dtype == wanted
+            exact = 1.1 * shear[0].astype(kind).astype(float) + made.noise(base)[0]
+            np.testing.assert_allclose(observed[0], exact, atol=1e-6)
 
     def test_only_inferred_nuisances_join_the_parameters(self):
         flat = {"prior": "uniform", "min": -1, "max": 1}

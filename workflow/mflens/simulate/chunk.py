@@ -177,6 +177,7 @@ def lens(
         kappa = lensing.convergence_of(full, sky.nside, sky.ell_max)
         return kappa, full[:, :, survey.pixel_ring], None
     delta = tier.density_shells(cosmology, draw)
+    # one array of all shells stays one, which is lensed without a copy
     delta = delta if isinstance(delta, np.ndarray) else list(delta)
     kappa, pixel = lensing.convergence(delta, planes.response), survey.pixel_ring
     if survey.source_bias == 0:

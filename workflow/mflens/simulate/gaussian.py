@@ -75,7 +75,10 @@ def solve_spectra(spectra: np.ndarray, scale: np.ndarray) -> tuple[np.ndarray, n
 
 
 def _first_guess(target: np.ndarray, scale: np.ndarray) -> np.ndarray:
-    """Return Gaussian spectra as if the lognormal ones ended at their last l."""
+    """Return Gaussian spectra as if the lognormal ones ended at their last l.
+
+    `target` and what is returned have shape (n_pairs, n_ell), `scale` (n_pairs, 1).
+    """
     legendre = _legendre(target.shape[1], target.shape[1])
     with np.errstate(invalid="ignore", divide="ignore"):
         xi = np.log1p(legendre.correlations(target) / scale)
@@ -85,7 +88,11 @@ def _first_guess(target: np.ndarray, scale: np.ndarray) -> np.ndarray:
 def _excess(
     legendre: "_Legendre", xi: np.ndarray, scale: np.ndarray, target: np.ndarray
 ) -> np.ndarray:
-    """Return what the spectra realised by Gaussian correlations xi have too much."""
+    """Return what the spectra realised by Gaussian correlations have too much.
+
+    `xi` has shape (n_pairs, n_angles), `scale` (n_pairs, 1), `target` and what is returned
+    (n_pairs, n_ell).
+    """
     return _without_monopole(legendre.spectra(scale * np.expm1(xi)) - target)
 
 
@@ -181,6 +188,15 @@ class _Legendre:
     ----------
     n_ell, n_angles
         Number of multipoles and of angles.
+
+    Attributes
+    ----------
+    near, far
+        Slices of the angles up to 90 degrees, and of those below.
+    there, back
+        For even and for odd degrees, the matrix from C_l to xi at near angles, shape (n_degrees,
+        n_near), and the one from the even or odd part of xi to C_l, shape (n_near or n_far,
+        n_degrees).
     """
 
     def __init__(self, n_ell: int, n_angles: int) -> None:
@@ -218,9 +234,7 @@ class _Legendre:
         return spectra
 
 
-@cache
-def _legendre(n_ell: int, n_angles: int) -> _Legendre:
-    return _Legendre(n_ell, n_angles)
+_legendre = cache(_Legendre)
 
 
 def _without_monopole(spectra: np.ndarray) -> np.ndarray:

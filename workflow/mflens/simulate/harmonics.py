@@ -14,6 +14,7 @@ import numpy as np
 from mflens.simulate.threads import n_threads, spread
 
 SWEEPS = 3
+NSIDE_WITH_B = 256  # from here on ducc0 takes less time over E and B modes than over E alone
 
 
 @cache
@@ -88,9 +89,13 @@ def synthesise_shear(
     geometry = _geometry(nside)
     first, last = np.searchsorted(geometry["ringstart"], [pixel.min(), pixel.max()], side="right")
     rings = {name: value[first - 1 : last] for name, value in geometry.items()}
-    # mode "GRAD_ONLY" would do with E modes alone, and takes longer
-    modes = np.stack([e_modes, np.zeros_like(e_modes)])
-    both = ducc0.sht.synthesis(alm=modes, lmax=ell_max, spin=2, nthreads=n_threads(), **rings)
+    if nside < NSIDE_WITH_B:
+        modes, mode = e_modes[None], "GRAD_ONLY"
+    else:
+        modes, mode = np.stack([e_modes, np.zeros_like(e_modes)]), "STANDARD"
+    both = ducc0.sht.synthesis(
+        alm=modes, lmax=ell_max, spin=2, mode=mode, nthreads=n_threads(), **rings
+    )
     return np.take(both, pixel, axis=1)
 
 

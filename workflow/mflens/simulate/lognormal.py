@@ -65,15 +65,15 @@ class Lognormal:
             self._fields = self.prepare(cosmology)
         _, shifts, variances, factors = self._fields
         alm = gaussian.sample(draw.harmonics, factors)
-        # glass.grf.Lognormal, shift exp(g - variance / 2) - shift, with all constants of the
-        # exponent in the monopole
-        alm[:, 0] += np.sqrt(4 * np.pi) * (np.log(shifts) - variances / 2)
+        # glass.grf.Lognormal, shift (exp(g - variance / 2) - 1), with the variance in the monopole
+        alm[:, 0] -= np.sqrt(4 * np.pi) * variances / 2
         shift = shifts.astype(alm.real.dtype)
 
         def exponentiate(i: int, field: np.ndarray) -> None:
             # exp in place is several times faster than expm1
             np.exp(field, out=field)
-            field -= shift[i]
+            field -= 1
+            field *= shift[i]
 
         return harmonics.synthesise_many(alm, self.sky.nside, self.sky.ell_max, exponentiate)
 

@@ -50,7 +50,7 @@ class BaseMeasure:
         return drawn
 
     def harmonics(self, purpose: str, n_shells: int, ell_max: int) -> np.ndarray:
-        """Return unit-variance coefficients of every shell, from one stream a shell.
+        """Return unit-variance coefficients of every shell, from streams of its own.
 
         Coefficients are drawn in order of l, so that a lower `ell_max` gives a prefix of the same
         numbers, and are complex with <|a|^2> = 1; those of m = 0 are real.

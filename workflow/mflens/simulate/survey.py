@@ -137,11 +137,10 @@ class Survey:
         """
         bias = np.array([parameters.get(f"m_{b}", 0.0) for b in range(1, self.n_bins + 1)])
         galaxies = self.galaxies(base, density)
-        scale = (1 + bias).astype(shear.dtype)[:, None, None]
+        scale = (1 + bias).astype(np.result_type(shear, np.float32))[:, None, None]
         observed = scale * shear + self.noise(base, galaxies)
         # ASSUME a pixel without galaxies holds zero, as in maps made of catalogues
-        observed *= (galaxies > 0)[:, None]
-        return observed
+        return np.where((galaxies > 0)[:, None], observed, 0)
 
     def galaxies(self, base: BaseMeasure, density: np.ndarray | None = None) -> np.ndarray:
         """Return the number of galaxies in every pixel, shape (n_bins, n_pix).
