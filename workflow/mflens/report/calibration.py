@@ -8,16 +8,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mflens.evaluate.posterior import coverage, coverage_band
-from mflens.report.style import METHOD_STYLES, PAGE, Style, styled
+from mflens.report.style import BEHIND_TEXT, METHOD_STYLES, PAGE, Style, styled
 
 ROW = 0.98  # inches
 BAND: dict[str, Any] = {"color": "0.85", "lw": 0, "zorder": 0}
-NOTE: dict[str, Any] = {
-    "fontsize": 7,
-    "va": "bottom",
-    "ha": "left",
-    "bbox": {"fc": "white", "ec": "none", "alpha": 0.75, "pad": 0.8},
-}
+NOTE: dict[str, Any] = {"fontsize": 7, "va": "bottom", "ha": "left", "bbox": BEHIND_TEXT}
 PARAMETER_LINES = ("-", (0, (4, 1.5)), (0, (1, 1)), "-.")
 SMALLEST_RANGE, LARGEST_RANGE = 0.2, 0.4  # beyond it curves leave the frame
 

@@ -17,6 +17,7 @@ from mflens.provenance import provenance
 COLUMN = 3.35  # inches, one column of a journal
 PAGE = 7.0  # inches, both columns
 DPI = 300
+BEHIND_TEXT = {"fc": "white", "ec": "none", "alpha": 0.75, "pad": 0.8}  # keeps curves off it
 
 RC: dict[str, Any] = {
     "font.family": "STIXGeneral",

@@ -1,6 +1,7 @@
 """Training and validation curves."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -8,9 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from mflens.report.style import METHOD_STYLES, PAGE, Style, styled
+from mflens.report.style import BEHIND_TEXT, METHOD_STYLES, PAGE, Style, styled
 
 PRETRAINING = Style("pretraining", METHOD_STYLES["low_only"].colour, "v", "-")
+NOTE: dict[str, Any] = {"fontsize": 8, "va": "top", "ha": "right", "bbox": BEHIND_TEXT}
 HEADROOM = 1.0  # nats above the prior that a frame shows; diverging curves leave it
 
 
@@ -55,7 +57,7 @@ def plot_training(
             if (method, n_high) in runs:
                 draw_curves(ax, runs[method, n_high], METHOD_STYLES[method])
             size = f"$n_{{\\rm high}} = {n_high}$"
-            ax.text(0.95, 0.94, size, transform=ax.transAxes, ha="right", va="top", fontsize=8)
+            ax.text(0.95, 0.94, size, transform=ax.transAxes, **NOTE)
         axes[0, column].set_title(METHOD_STYLES[method].label)
     axes[0, 0].set_ylim(*loss_range([pretraining, *runs.values()], prior))
     for ax in axes.flat:
