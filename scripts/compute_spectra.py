@@ -56,6 +56,7 @@ def main(
             "cosmology": number,
             "theta": theta.to_numpy(),
             "linear": cosmology.linear,
+            "nonlinear": cosmology.nonlinear.astype(np.float32),
             "spectra": cosmology.spectra,
         }
         if box is not None:

@@ -128,6 +128,7 @@ def cosmologies(
             id=int(theory["cosmology"][i]),
             k=theory["k"],
             linear=theory["linear"][i],
+            nonlinear=theory["nonlinear"][i],
             spectra=theory["spectra"][i],
         )
 

@@ -5,14 +5,16 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from mflens.simulate import harmonics, lensing
+from mflens.simulate import harmonics
 from mflens.simulate.chunk import Matching, Sim, make_draw
 from mflens.simulate.lightcone import LightCone, Mesh
+from mflens.simulate.line_of_sight import line_of_sight
 from mflens.simulate.matching import (
     calibrate,
     linear_colour,
     linear_covariance,
 )
+from mflens.simulate.response import matter_along
 from mflens.simulate.survey import make_survey
 from mflens.simulate.tiers import Sky, make_tier
 from mflens.theory.cosmology import make_cosmology
@@ -49,12 +51,12 @@ def world():
     sky = Sky(shells, NSIDE, ELL_MAX, mesh)
     linear = interpolate_log(cosmology.k, cosmology.linear, k)
     covariance, fill = linear_covariance(kernels, k, cosmology.shell_growth, linear, shells, mesh)
-    windows = lensing.shell_windows(shells, cosmology.background, parameters["h"])
-    survey = make_survey(SURVEY, NSIDE)
+    sight, survey = line_of_sight(shells, cosmology), make_survey(SURVEY, NSIDE)
+    matter = matter_along(sight, cosmology)
     return SimpleNamespace(
         shells=shells, mesh=mesh, k=k, kernels=kernels, cosmology=cosmology, sky=sky,
-        survey=survey, covariance=covariance, fill=fill, windows=windows,
-        response=survey.source_planes(windows, cosmology.background, parameters).response,
+        survey=survey, covariance=covariance, fill=fill,
+        response=survey.source_planes(sight, cosmology.background, parameters, matter).response,
         lightcone=LightCone(shells, mesh, ELL_MAX), n_calibration=24,
         colour=linear_colour(mesh, cosmology.k, cosmology.linear),
         tiers={name: make_tier(name, options, sky) for name, options in OPTIONS.items()},

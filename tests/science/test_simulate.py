@@ -114,13 +114,11 @@ def test_pairs_reach_the_wanted_correlation(world, n_mesh, wanted, wanted_of_lpt
         world.kernels, world.k, cosmology.shell_growth, linear, world.shells, mesh
     )
     matching = Matching(covariance, fill, np.ones((world.shells.n_shells, ELL_MAX + 1)))
-    weights = world.survey.shell_weights(world.windows)
-    weights = weights @ np.asarray(glass.multi_plane_matrix(world.windows, cosmology.background))
 
     def convergence(tier, draw):
         shells = make_tier(tier, OPTIONS[tier], sky).density_shells(cosmology, draw)
         alm = np.stack([harmonics.analyse(one, ELL_MAX) for one in shells])
-        return weights @ alm
+        return world.response @ alm
 
     def correlate(one, other):
         return band_powers(one, other) / np.sqrt(band_powers(one) * band_powers(other))

@@ -7,12 +7,13 @@ import healpy
 import numpy as np
 import pytest
 
+from cosmologies import simple_cosmology
 from mflens.errors import DataError
 from mflens.simulate import harmonics, lensing
 from mflens.simulate.chunk import Sim, simulate_chunk
+from mflens.simulate.line_of_sight import line_of_sight
 from mflens.simulate.randomness import BaseMeasure
 from mflens.simulate.survey import make_survey
-from mflens.theory.cosmology import make_geometry
 from mflens.theory.kernels import Shells
 
 PARAMETERS = {
@@ -31,60 +32,77 @@ SURVEY = {
 
 @pytest.fixture(scope="module")
 def world():
-    geometry = make_geometry(PARAMETERS, SHELLS)
+    cosmology = simple_cosmology(PARAMETERS, SHELLS, ELL_MAX)
     survey = make_survey(SURVEY, NSIDE)
-    windows = lensing.shell_windows(SHELLS, geometry.background, PARAMETERS["h"])
-    planes = survey.source_planes(windows, geometry.background, PARAMETERS)
-    return SimpleNamespace(geometry=geometry, survey=survey, windows=windows, planes=planes)
+    sight = line_of_sight(SHELLS, cosmology)
+    planes = survey.source_planes(sight, cosmology.background, PARAMETERS)
+    return SimpleNamespace(cosmology=cosmology, survey=survey, planes=planes)
 
 
-def test_convergence_equals_the_recurrence_of_glass(world):
-    shells = np.random.default_rng(0).normal(size=(SHELLS.n_shells, 12 * NSIDE**2))
-    shares = lensing.source_shares(world.survey.z, world.survey.n_of_z, world.windows)
-    planes = glass.MultiPlaneConvergence(world.geometry.background)
-    expected = np.zeros((3, shells.shape[1]))
-    for i, (delta, window) in enumerate(zip(shells, world.windows, strict=True)):
-        planes.add_window(delta.copy(), window)
-        expected += shares[:, i, None] * planes.kappa
-    np.testing.assert_allclose(world.planes.response @ shells, expected, atol=1e-10)
-
-
-def test_shares_sum_to_one_and_nothing_behind_a_source_lenses_it(world):
-    shares = lensing.source_shares(world.survey.z, world.survey.n_of_z, world.windows)
-    np.testing.assert_allclose(shares.sum(axis=1), 1)
-    assert np.all(shares >= 0)
+def test_nothing_behind_a_source_lenses_it(world):
     matrix = world.planes.convergence
-    assert np.all(np.triu(matrix) == 0)
-    assert np.all(matrix[np.tril_indices(SHELLS.n_shells, -1)] > 0)
+    assert np.all(np.triu(matrix, 1) == 0)
+    # in the sources' own shell, what is before some of them
+    assert np.all(matrix[np.tril_indices(SHELLS.n_shells)] > 0)
+    np.testing.assert_allclose(world.planes.shares.sum(axis=1), 1)
 
 
-def test_response_is_the_integral_of_the_lensing_efficiency(world):
-    # kappa = 3/2 Omega_m H_0^2/c^2 int (1+z) chi (chi_s - chi) / chi_s delta dchi, one source plane
-    source = SHELLS.n_shells - 1
-    found = world.planes.convergence[source]
-    background = world.geometry.background
-    end = float(background.comoving_distance(world.windows[source].zeff)) * PARAMETERS["h"]
-    chi = np.linspace(0, SHELLS.edges[source], 40001)
-    z = np.interp(chi, *_distances(background))
-    weight = 1.5 * PARAMETERS["Omega_m"] / 2997.92458**2 * (1 + z) * chi * (end - chi) / end
-    expected = [
-        np.trapezoid(weight[inside], chi[inside])
-        for inside in (
-            (chi >= low) & (chi <= high)
-            for low, high in zip(SHELLS.edges[:source], SHELLS.edges[1 : source + 1], strict=True)
-        )
-    ]
-    # a plane in place of a shell 400 Mpc/h thick: its error falls with distance
-    np.testing.assert_allclose(found[1:source], expected[1:], rtol=0.04)
-    np.testing.assert_allclose(found[4:source], expected[4:], rtol=0.01)
+@pytest.mark.parametrize("longitude", [0.0, 40.0, 200.0])
+@pytest.mark.parametrize("latitude", [30.0, -25.0])
+def test_shear_around_a_peak_is_tangential_in_healpix_axes(longitude, latitude):
+    """A round peak of kappa stretches images along circles around it.
+
+    In COSMO axes (x South, y East) that is gamma_1 < 0 south and north of it, gamma_1 > 0 east and
+    west, and between South and East, at 45 degrees from x to y, gamma_2 < 0.
+    """
+    nside, ell_max, distance = 64, 128, 6.0
+    centre = healpy.ang2vec(longitude, latitude, lonlat=True)
+    apart = np.arccos(np.stack(healpy.pix2vec(nside, np.arange(12 * nside**2)), axis=1) @ centre)
+    kappa = np.exp(-0.5 * (np.degrees(apart) / 2.0) ** 2)[None]
+    stretch = distance / np.cos(np.radians(latitude))
+
+    def at(lon, lat):
+        pixel = np.array([healpy.ang2pix(nside, lon, lat, lonlat=True)])
+        return lensing.shear(kappa, ell_max, pixel)[0, :, 0]
+
+    # mean kappa inside 6 degrees, that at 6 degrees being small: 2 sd^2 / distance^2
+    wanted = 2 * 2.0**2 / distance**2
+    diagonal = distance / np.sqrt(2)
+    for lon, lat, component, sign in (
+        (longitude, latitude - distance, 0, -1),
+        (longitude, latitude + distance, 0, -1),
+        (longitude + stretch, latitude, 0, 1),
+        (longitude - stretch, latitude, 0, 1),
+        (longitude + stretch / np.sqrt(2), latitude - diagonal, 1, -1),
+        (longitude - stretch / np.sqrt(2), latitude - diagonal, 1, 1),
+    ):
+        gamma = at(lon, lat)
+        assert gamma[component] == pytest.approx(sign * wanted, rel=0.2)
+        assert abs(gamma[1 - component]) < 0.25 * wanted
 
 
-def _distances(background):
-    z = np.linspace(0, 3, 3001)
-    return np.asarray(background.comoving_distance(z)) * PARAMETERS["h"], z
+def test_shear_equals_healpys_spin_2_transform_of_the_convergence(world):
+    """E_lm = sqrt((l+2)(l-1)/(l(l+1))) kappa_lm and healpy's own axes; no function of mflens."""
+    ell_max, pixel = ELL_MAX, world.survey.pixel_ring
+    alm = BaseMeasure(5).harmonics("harmonics", 1, ell_max)[0]
+    kappa = healpy.alm2map(alm, NSIDE, lmax=ell_max)
+    ell = np.arange(ell_max + 1.0)
+    factor = np.zeros(ell_max + 1)
+    factor[2:] = np.sqrt((ell[2:] + 2) * (ell[2:] - 1) / (ell[2:] * (ell[2:] + 1)))
+    e_modes = healpy.almxfl(alm, factor)
+    wanted = np.stack(healpy.alm2map_spin([e_modes, 0 * alm], NSIDE, 2, ell_max))[:, pixel]
+    found = lensing.shear(kappa[None], ell_max, pixel)[0]
+    assert np.sqrt(np.mean((found - wanted) ** 2)) < 0.015 * wanted.std()
+    back = lensing.convergence_of(
+        np.stack(healpy.alm2map_spin([e_modes, 0 * alm], NSIDE, 2, ell_max))[None], NSIDE, ell_max
+    )
+    alm[[0, 1, ell_max + 1]] = 0
+    np.testing.assert_allclose(
+        back[0], healpy.alm2map(alm, NSIDE, lmax=ell_max), atol=1e-3 * kappa.std()
+    )
 
 
-def test_shear_equals_glass_shear_of_a_band_limited_convergence(world):
+def test_shear_is_the_negative_of_glass_shear_whose_axes_are_east_and_north(world):
     alm = BaseMeasure(1).harmonics("harmonics", 3, ELL_MAX)
     alm *= 0.01 / (1 + np.arange(alm.shape[1]) % 7)
     kappa = np.stack([healpy.alm2map(one, NSIDE, lmax=ELL_MAX) for one in alm])
@@ -92,10 +110,8 @@ def test_shear_equals_glass_shear_of_a_band_limited_convergence(world):
     ours = lensing.shear(kappa, ELL_MAX, pixel)
     for b in range(3):
         theirs = glass.from_convergence(kappa[b], ELL_MAX, shear=True, discretized=False)[0]
-        # GLASS keeps the sign of gamma_2 of its own (IAU) axes
-        expected = np.stack([theirs.real, theirs.imag])[:, pixel]
-        sign = np.sign(np.sum(ours[b] * expected, axis=1))[:, None]
-        error, scale = ours[b] - sign * expected, expected.std()
+        expected = -np.stack([theirs.real, theirs.imag])[:, pixel]
+        error, scale = ours[b] - expected, expected.std()
         # GLASS iterates; the octant holds a pole, next to which one pass is worst
         assert np.sqrt(np.mean(error**2)) < 0.015 * scale
         assert np.abs(error).max() < 0.15 * scale
@@ -130,8 +146,8 @@ def test_convergence_is_a_matrix_product_made_in_blocks(monkeypatch, kind):
 
 
 def test_sims_of_one_cosmology_and_of_another_get_their_own_response(world):
-    other = make_geometry(PARAMETERS | {"Omega_m": 0.2}, SHELLS)
-    geometries = [world.geometry, world.geometry, other, world.geometry]
+    other = simple_cosmology(PARAMETERS | {"Omega_m": 0.2}, SHELLS, ELL_MAX)
+    cosmologies = [world.cosmology, world.cosmology, other, world.cosmology]
 
     class Constant:
         def density_shells(self, cosmology, draw):
@@ -140,7 +156,7 @@ def test_sims_of_one_cosmology_and_of_another_get_their_own_response(world):
             )
 
     sky = SimpleNamespace(shells=SHELLS, ell_max=ELL_MAX)
-    sims = [Sim(i, 7, lambda g=g: g, None) for i, g in enumerate(geometries)]
+    sims = [Sim(i, 7, lambda g=g: g, None) for i, g in enumerate(cosmologies)]
     made = simulate_chunk(sims, Constant(), world.survey, sky, n_convergence=4)
     kappa = made["convergence"]
     np.testing.assert_array_equal(kappa[0], kappa[1])
@@ -158,15 +174,17 @@ def test_shear_of_clustered_sources_is_the_mean_over_a_catalogue(world):
     each = np.stack(
         [lensing.shear((row @ delta)[None], ell_max, pixel)[0] for row in world.planes.convergence]
     )
+    plain = lensing.shear(world.planes.response @ delta, ell_max, pixel)
     for b, share in enumerate(world.planes.shares):
         mean = 1e7 * share[:, None] * np.clip(1 + bias * delta[:, pixel], 0, None)
         galaxies = rng.poisson(mean)
         number = galaxies.sum(axis=0)
         np.testing.assert_allclose(number / 1e7, density[b], atol=5e-3)
         catalogue = np.einsum("ip,icp->cp", galaxies / number, each)
+        # the bin's own places inside the shells, the same for all its galaxies
+        catalogue += plain[b] - np.einsum("i,icp->cp", share, each)
         np.testing.assert_allclose(shear[b], catalogue, atol=5e-3 * each.std())
     # without clustering it is the shear of the bin's n(z)
-    plain = lensing.shear(world.planes.response @ delta, ell_max, pixel)
     unbiased, uniform = lensing.clustered_shear(delta, world.planes, 0.0, ell_max, pixel)
     np.testing.assert_allclose(unbiased, plain, atol=1e-10)
     np.testing.assert_allclose(uniform, 1)

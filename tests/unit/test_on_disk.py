@@ -319,8 +319,7 @@ def draw_of(file: str) -> Draw:
 
 def lensed(tier, cosmology, file: str, survey: Survey) -> list[np.ndarray]:
     draw = draw_of(file)
-    shells = tier.own_shells(cosmology, draw) if hasattr(tier, "own_shells") else SKY.shells
-    planes = source_planes(shells, cosmology, survey, PARAMETERS, file)
+    planes = source_planes(tier, cosmology, draw, survey, SKY, PARAMETERS)
     return lens(tier, cosmology, draw, survey, SKY, planes)[:2]
 
 
@@ -386,9 +385,11 @@ def test_shells_before_the_sources_are_refused(tmp_path, cosmology):
 
 
 def shear_of(kappa: np.ndarray, nside: int, ell_max: int) -> np.ndarray:
-    """Return shear, shape (2, n_pix), of healpy's coefficients of the convergence."""
-    factor = harmonics.shear_factor(ell_max)[harmonics.degrees(ell_max)]
-    alm = kappa * factor
+    """Return shear, shape (2, n_pix), COSMO, of healpy's coefficients of the convergence."""
+    ell = np.arange(ell_max + 1.0)
+    factor = np.zeros(ell_max + 1)
+    factor[2:] = np.sqrt((ell[2:] + 2) * (ell[2:] - 1) / (ell[2:] * (ell[2:] + 1)))
+    alm = healpy.almxfl(kappa, factor)
     return np.array(healpy.alm2map_spin([alm, 0 * alm], nside, 2, ell_max))
 
 

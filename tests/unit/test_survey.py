@@ -2,7 +2,6 @@
 
 from types import SimpleNamespace
 
-import glass
 import healpy
 import numpy as np
 import pytest
@@ -11,6 +10,7 @@ from glass.galaxies import _kappa_ia_nla
 from scipy import stats
 
 from configs import merge, read_config
+from cosmologies import simple_cosmology
 from mflens.check import check_config
 from mflens.errors import ConfigError
 from mflens.plan import inferred
@@ -19,14 +19,13 @@ from mflens.simulate import intrinsic
 from mflens.simulate.chunk import Sim, simulate_chunk
 from mflens.simulate.counts import poisson_quantile
 from mflens.simulate.footprint import observed_fraction
-from mflens.simulate.lensing import shell_windows
 from mflens.simulate.lightcone import Mesh
+from mflens.simulate.line_of_sight import line_of_sight, source_shares
 from mflens.simulate.randomness import BaseMeasure
 from mflens.simulate.redshift_files import read_redshifts
 from mflens.simulate.redshifts import move_distribution, source_distributions
 from mflens.simulate.survey import Survey, make_survey
 from mflens.simulate.tiers import Sky
-from mflens.theory.cosmology import Cosmology, make_geometry
 from mflens.theory.design import draw_design
 from mflens.theory.growth import growth_of
 from mflens.theory.kernels import Shells
@@ -48,11 +47,11 @@ ARCMIN2 = healpy.nside2pixarea(16, degrees=True) * 3600
 
 @pytest.fixture(scope="module")
 def sky():
-    """Background and windows of one cosmology."""
+    """One cosmology and its line of sight."""
     shells = Shells(18, 200.0)
-    geometry = make_geometry(PARAMETERS, shells)
-    windows = shell_windows(shells, geometry.background, PARAMETERS["h"])
-    return SimpleNamespace(shells=shells, geometry=geometry, windows=windows)
+    cosmology = simple_cosmology(PARAMETERS, shells, 32)
+    sight = line_of_sight(shells, cosmology)
+    return SimpleNamespace(shells=shells, cosmology=cosmology, sight=sight)
 
 
 def survey(nside=16, **options):
@@ -178,19 +177,20 @@ class TestNuisances:
         assert new_sd == pytest.approx(stretch * sd, rel=1e-3)
 
     def test_shares_without_nuisances_are_those_of_all_bins_at_once(self, sky):
-        z, bins = source_distributions(SMAIL)
-        shares = np.asarray(glass.partition(z, bins, sky.windows)).reshape(18, 2).T
-        shares /= shares.sum(axis=1, keepdims=True)
-        np.testing.assert_array_equal(survey().shell_weights(sky.windows), shares)
+        made = survey()
+        together = source_shares(made.z, made.n_of_z, sky.sight)
+        np.testing.assert_array_equal(made.source_shares(sky.sight), together)
+        still = {"delta_z_1": 0.0, "stretch_2": 1.0}
+        np.testing.assert_array_equal(made.source_shares(sky.sight, still), together)
 
     @pytest.mark.parametrize("shift", [0.03, -0.05])
     def test_response_follows_the_lensing_efficiency_of_the_shifted_sources(self, sky, shift):
         redshifts = {"kind": "gaussian", "mean": [0.5, 0.9], "sd": [0.1, 0.1], "z_max": 1.5}
-        made, background = survey(redshifts=redshifts), sky.geometry.background
+        made, background = survey(redshifts=redshifts), sky.cosmology.background
         z_source = np.linspace(0.01, 2, 4000)
         chi_source = np.asarray(background.comoving_distance(z_source)) * 0.7
         chi = (sky.shells.edges[1:] + sky.shells.edges[:-1]) / 2
-        z = np.array([window.zeff for window in sky.windows])
+        z = np.interp(chi, chi_source, z_source)
 
         def closed_form(moved):
             # 3/2 Omega_m (H_0 / c)^2 (1 + z) chi Delta chi integral n(z) (chi_s - chi) / chi_s dz
@@ -202,10 +202,9 @@ class TestNuisances:
         found, expected = [], []
         for moved in (0.0, shift):
             known = PARAMETERS | {"delta_z_1": moved, "delta_z_2": moved}
-            found.append(made.source_planes(sky.windows, background, known).response)
+            found.append(made.source_planes(sky.sight, background, known).response)
             expected.append(closed_form(moved))
         near = expected[0] > 0.3 * expected[0].max(axis=1, keepdims=True)
-        near[:, :2] = False  # where the multi-plane approximation is coarse
         np.testing.assert_allclose(found[0][near], expected[0][near], rtol=0.05)
         change, wanted = (r[1][near] / r[0][near] - 1 for r in (found, expected))
         np.testing.assert_allclose(change, wanted, rtol=0.15, atol=2e-3)
@@ -266,38 +265,37 @@ class TestNuisances:
 
 class TestIntrinsicAlignment:
     def test_equals_glass(self, sky):
-        background, growth = sky.geometry.background, growth_of(PARAMETERS)
+        background, growth = sky.cosmology.background, growth_of(PARAMETERS)
         cosmo = SimpleNamespace(
             h=background.h, critical_density0=background.critical_density0,
             Omega_m0=background.Omega_m0,
             growth_factor=lambda z: growth.at("first", 1 / (1 + z)),
         )  # fmt: skip
         known = PARAMETERS | {"A_IA": 1.7, "eta_IA": -0.8, "z_pivot_IA": 0.62}
-        z = np.array([window.zeff for window in sky.windows])
+        z = sky.sight.z[:, 0]
         found = intrinsic.alignment(z, background, known)[:, None]
         delta = np.random.default_rng(1).normal(size=(18, 50))
         kappa = [
-            _kappa_ia_nla(d, w.zeff, 1.7, cosmo, z0=0.62, eta=-0.8)
-            for d, w in zip(delta, sky.windows, strict=True)
+            _kappa_ia_nla(d, one, 1.7, cosmo, z0=0.62, eta=-0.8)
+            for d, one in zip(delta, z, strict=True)
         ]
         np.testing.assert_allclose(found * delta, kappa, rtol=1e-10)
 
     def test_has_the_known_amplitude_and_sign(self, sky):
         # -A C_1 rho_crit Omega_m / D, with C_1 rho_crit = 0.0139
         found = intrinsic.alignment(
-            np.array([0.0, 1.0]), sky.geometry.background, PARAMETERS | {"A_IA": 1.0}
+            np.array([0.0, 1.0]), sky.cosmology.background, PARAMETERS | {"A_IA": 1.0}
         )
         growth = growth_of(PARAMETERS).at("first", 0.5)
         np.testing.assert_allclose(found, [-0.01388 * 0.3, -0.01388 * 0.3 / growth], rtol=2e-3)
 
     def test_joins_the_response_only_when_asked(self, sky):
         made = survey()
-        plain = made.source_planes(sky.windows, sky.geometry.background, PARAMETERS)
+        plain = made.source_planes(sky.sight, sky.cosmology.background, PARAMETERS)
         known = PARAMETERS | {"A_IA": 1.0}
-        aligned = made.source_planes(sky.windows, sky.geometry.background, known)
-        z = np.array([window.zeff for window in sky.windows])
-        alone = intrinsic.alignment(z, sky.geometry.background, known)
-        wanted = made.shell_weights(sky.windows) * alone
+        aligned = made.source_planes(sky.sight, sky.cosmology.background, known)
+        alone = intrinsic.alignment(sky.sight.z, sky.cosmology.background, known)
+        wanted = (made.source_shares(sky.sight) * alone).sum(axis=2)
         np.testing.assert_allclose(aligned.response - plain.response, wanted, atol=1e-15)
         assert np.all(alone < 0)
 
@@ -440,11 +438,10 @@ class WhiteShells:
 def test_both_members_of_a_pair_have_the_same_nuisances_and_noise(sky, noise):
     made = survey(noise=noise, source_bias=float(noise == "poisson"), n_gal_arcmin2=[0.02, 0.02])
     known = {"delta_z_1": 0.03, "m_2": 0.5, "A_IA": 2.0}
-    cosmology = Cosmology(**vars(sky.geometry), id=0, k=None, linear=None, spectra=None)
     frame = Sky(sky.shells, 16, 32, Mesh(32, 1000.0, 32))
 
     def observe(extra, nuisances):
-        sims = [Sim(0, 11, lambda: cosmology, None, nuisances)]
+        sims = [Sim(0, 11, lambda: sky.cosmology, None, nuisances)]
         return simulate_chunk(sims, WhiteShells(extra), made, frame, 1)
 
     low, high = observe(0.0, known), observe(0.05, known)

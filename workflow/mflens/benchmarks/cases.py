@@ -16,12 +16,18 @@ import numpy as np
 
 from mflens.io import load_model, write_hdf5
 from mflens.prior import Prior
-from mflens.simulate import harmonics, lensing
+from mflens.simulate import harmonics
 from mflens.simulate.chunk import Matching, Sim, simulate_chunk
 from mflens.simulate.lightcone import Mesh
 from mflens.simulate.survey import make_survey
 from mflens.simulate.tiers import Draw, Sky, make_tier
-from mflens.theory.cosmology import Cosmology, PowerSource, make_cosmology, make_geometry
+from mflens.theory.cosmology import (
+    Cosmology,
+    Geometry,
+    PowerSource,
+    make_cosmology,
+    make_geometry,
+)
 from mflens.theory.kernels import Shells, compute_kernels, node_wavenumbers, wavenumbers
 from mflens.theory.power import Power, camb_parameters, compute_power
 from mflens.theory.spectra import compress_kernels
@@ -102,8 +108,12 @@ class World:
         """Return a cosmology that mesh tiers can run: without spectra of the shells."""
         geometry = make_geometry(self.parameters, self.sky.shells)
         power = compute_power(self.parameters, np.zeros(1), self.k_max, self.nonlinear)
-        none = np.zeros((self.sky.ell_max + 1, self.sky.shells.n_shells, self.sky.shells.n_shells))
-        return Cosmology(**vars(geometry), id=0, k=power.k, linear=power.linear, spectra=none)
+        n = self.sky.shells.n_shells
+        any_power, none = np.ones((n, power.k.size)), np.zeros((self.sky.ell_max + 1, n, n))
+        return Cosmology(
+            **vars(geometry), id=0, k=power.k, linear=power.linear, nonlinear=any_power,
+            spectra=none,
+        )  # fmt: skip
 
     def plain_matching(self) -> Matching:
         """Return a matching with which whitening does its work, whatever the numbers mean."""
@@ -344,15 +354,16 @@ class GlassExample(World):
         # healpy asks the network for weights and does without them
         conf.allow_internet = False
         ell_max, nside = self.sky.ell_max, self.sky.nside
-        background = make_geometry(self.parameters, self.sky.shells).background
-        windows = lensing.shell_windows(self.sky.shells, background, self.parameters["h"])
+        geometry = make_geometry(self.parameters, self.sky.shells)
+        background, windows = geometry.background, glass_windows(self.sky.shells, geometry)
         params = camb_parameters(self.parameters)
         params.NonLinear = "NonLinear_both"
         spectra = glass.ext.camb.matter_cls(params, ell_max, windows)
         fields = glass.lognormal_fields(windows)
         near = glass.discretized_cls(spectra, lmax=ell_max, ncorr=N_CORRELATED)
         solved = glass.solve_gaussian_spectra(fields, near)
-        shares = lensing.source_shares(self.survey.z, self.survey.n_of_z, windows)
+        shares = glass.partition(self.survey.z, self.survey.n_of_z, windows)
+        shares = np.asarray(shares).reshape(len(windows), -1).T
         planes = glass.MultiPlaneConvergence(background)
         kappa = np.zeros((len(shares), 12 * nside**2))
         rng = np.random.default_rng(0)
@@ -366,6 +377,14 @@ class GlassExample(World):
                 for one in kappa
             ]
         )
+
+
+def glass_windows(shells: Shells, geometry: Geometry) -> list[Any]:
+    """Return GLASS's radial windows of the shells: volume weight inside, nothing outside."""
+    import glass
+
+    edges = np.interp(shells.edges, geometry.distance, geometry.z)
+    return glass.tophat_windows(edges, weight=glass.VolumeWeight(geometry.background))
 
 
 def timed(work: Callable[[], Any], clock: Callable[[], float]) -> tuple[Any, float]:

@@ -13,8 +13,10 @@ import numpy as np
 from mflens.errors import DataError
 from mflens.simulate import harmonics, lensing
 from mflens.simulate.lightcone import FIRST_OBSERVER, LightCone, place_observer
+from mflens.simulate.line_of_sight import line_of_sight
 from mflens.simulate.matching import linear_colour, linear_density, matched_harmonics
 from mflens.simulate.randomness import BaseMeasure
+from mflens.simulate.response import matter_along
 from mflens.simulate.survey import Survey
 from mflens.simulate.tiers import Draw, Sky, Tier
 from mflens.theory.cosmology import Cosmology
@@ -131,23 +133,32 @@ def make_draw(
 
 
 def source_planes(
-    shells: Any, cosmology: Cosmology, survey: Survey, parameters: Mapping[str, float], file: str
-) -> lensing.SourcePlanes:
-    """Return `Survey.source_planes` of shells with these edges (Mpc/h).
+    tier: Any, cosmology: Cosmology, draw: Draw, survey: Survey, sky: Sky, known: dict[str, float]
+) -> lensing.SourcePlanes | None:
+    """Return `Survey.source_planes` of a tier's shells; None if its maps are lensed already.
+
+    `known` holds all parameters by name. The response is fitted to the spectra of the sky's shells;
+    those of shells that a tier has of its own are not known.
 
     Raises
     ------
     DataError
         If the shells of a file end before the sources.
     """
-    windows = lensing.shell_windows(shells, cosmology.background, parameters["h"])
-    deepest, end = survey.z[survey.n_of_z.any(axis=0)].max(), windows[-1].za[-1]
-    if file and deepest > end:
+    if hasattr(tier, "shear_maps"):
+        return None
+    if not hasattr(tier, "own_shells"):
+        sight = line_of_sight(sky.shells, cosmology)
+        matter = matter_along(sight, cosmology)
+        return survey.source_planes(sight, cosmology.background, known, matter)
+    sight = line_of_sight(tier.own_shells(cosmology, draw), cosmology)
+    deepest, end = survey.z[survey.n_of_z.any(axis=0)].max(), sight.z_edges[-1, -1]
+    if deepest > end:
         raise DataError(
-            f"{file} has shells to z = {end:.2f} but there are sources at {deepest:.2f}; add "
+            f"{draw.file} has shells to z = {end:.2f} but there are sources at {deepest:.2f}; add "
             "shells or lower the redshifts of simulate.survey."
         )
-    return survey.source_planes(windows, cosmology.background, parameters)
+    return survey.source_planes(sight, cosmology.background, known)
 
 
 def lens(
@@ -156,7 +167,7 @@ def lens(
     draw: Draw,
     survey: Survey,
     sky: Sky,
-    planes: lensing.SourcePlanes,
+    planes: lensing.SourcePlanes | None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
     """Return convergence, shear in the footprint and, if sources cluster, their relative density.
 
@@ -167,7 +178,7 @@ def lens(
     DataError
         If a file's shear has other bins than the survey.
     """
-    if hasattr(tier, "shear_maps"):
+    if planes is None:
         full = tier.shear_maps(cosmology, draw)
         if len(full) != survey.n_bins:
             raise DataError(
@@ -218,11 +229,9 @@ def simulate_chunk(
     parameters: dict[str, float] = {}
     start = reported = time.monotonic()
     for number, (sim, cosmology, draw) in enumerate(make_draws(sims, sky, lightcone)):
-        own_shells = getattr(tier, "own_shells", None)
-        if own_shells or {**cosmology.parameters, **sim.nuisances} != parameters:
+        if hasattr(tier, "own_shells") or {**cosmology.parameters, **sim.nuisances} != parameters:
             parameters = {**cosmology.parameters, **sim.nuisances}
-            shells = own_shells(cosmology, draw) if own_shells else sky.shells
-            planes = source_planes(shells, cosmology, survey, parameters, sim.file)
+            planes = source_planes(tier, cosmology, draw, survey, sky, parameters)
         kappa, shear, density = lens(tier, cosmology, draw, survey, sky, planes)
         maps[number] = survey.observe(shear, draw.base, parameters, density)
         if number < n_convergence:

@@ -1,7 +1,8 @@
 """Spherical-harmonic transforms of HEALPix maps by ducc0; nothing is looked up or downloaded.
 
 With ell_max <= 2 nside the transforms need no ring or pixel weights.
-Signs are healpy's: shear maps follow the COSMO convention.
+Shear has one convention everywhere: HEALPix's axes (COSMO), x to the South and y to the East, so
+that gamma_1 < 0 south of a peak of the convergence. Other axes are turned where they are read.
 Transforms of single precision stay in it, right to 3e-6 of the rms.
 """
 
@@ -150,8 +151,14 @@ def cross_spectrum(a: np.ndarray, b: np.ndarray, ell_max: int) -> np.ndarray:
 
 
 def shear_factor(ell_max: int) -> np.ndarray:
-    """Return gamma_lm / kappa_lm = -sqrt((l+2)(l-1) / (l (l+1))), zero below l = 2."""
+    """Return E_lm / kappa_lm = sqrt((l+2)(l-1) / (l (l+1))), zero below l = 2.
+
+    Notes
+    -----
+    E_lm in healpy's convention, gamma_1 +- i gamma_2 = -sum (E_lm +- i B_lm) Y^{+-2}_lm in COSMO
+    axes. GLASS (arXiv:2302.01942) has the opposite sign, its shear being that of axes East, North.
+    """
     ell = np.arange(ell_max + 1, dtype=float)
     factor = np.zeros(ell_max + 1)
-    factor[2:] = -np.sqrt((ell[2:] + 2) * (ell[2:] - 1) / (ell[2:] * (ell[2:] + 1)))
+    factor[2:] = np.sqrt((ell[2:] + 2) * (ell[2:] - 1) / (ell[2:] * (ell[2:] + 1)))
     return factor

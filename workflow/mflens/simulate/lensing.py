@@ -6,60 +6,13 @@ survey; all tiers share it. Sources that cluster weight the line of sight, pixel
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
-import glass
 import numpy as np
 
 from mflens.errors import DataError
 from mflens.simulate import harmonics
-from mflens.theory.cosmology import N_Z_TABLE
-from mflens.theory.kernels import Shells
-from mflens.theory.parameters import Z_MAX
 
-if TYPE_CHECKING:
-    from cosmology.compat.camb import Cosmology as Background
-
-NODES_PER_SHELL = 64
 BLOCK = 2**14  # pixels of all shells that a core's cache holds
-
-
-def shell_windows(shells: Shells, background: "Background", h: float) -> list[Any]:
-    """Return GLASS's radial windows of the shells: volume weight inside, nothing outside.
-
-    Parameters
-    ----------
-    shells
-        The shells.
-    background
-        Distances in Mpc.
-    h
-        Hubble parameter, to turn the shells' Mpc/h into Mpc.
-    """
-    chi = np.linspace(shells.edges[:-1], shells.edges[1:], NODES_PER_SHELL, axis=1)
-    table = np.linspace(0.0, Z_MAX, N_Z_TABLE)
-    distance = np.asarray(background.comoving_distance(table), dtype=float) * h
-    z = np.interp(chi, distance, table)
-    # dchi / dz = c / H, but for a factor that drops out
-    weight = chi**2 / np.asarray(background.H_over_H0(z.ravel())).reshape(z.shape)
-    mean = np.trapezoid(weight * z, z) / np.trapezoid(weight, z)
-    return [glass.RadialWindow(*window) for window in zip(z, weight, mean, strict=True)]
-
-
-def source_shares(z: np.ndarray, n_of_z: np.ndarray, windows: Sequence[Any]) -> np.ndarray:
-    """Return the share of each bin's sources in each shell, shape (n_bins, n_shells).
-
-    Parameters
-    ----------
-    z, n_of_z
-        Redshifts, shape (n_z,), and source distributions, shape (n_bins, n_z).
-    windows
-        Radial windows of the shells (`shell_windows`).
-    """
-    # ASSUME the sources of a shell sit at its effective distance
-    shares = np.asarray(glass.partition(z, n_of_z, windows))
-    shares = shares.reshape(len(windows), len(n_of_z)).T
-    return shares / shares.sum(axis=1, keepdims=True)
 
 
 @dataclass(frozen=True)
@@ -68,43 +21,19 @@ class SourcePlanes:
 
     Attributes
     ----------
+    response
+        What a unit density contrast of each shell adds to the convergence of each bin: R of
+        kappa = R delta, shape (n_bins, n_shells).
     shares
-        Share of each bin's sources in each shell (`source_shares`), shape (n_bins, n_shells).
+        Share of each bin's sources in each shell, shape (n_bins, n_shells).
     convergence
-        What a unit density contrast of each shell (second axis) adds to the convergence of sources
-        in each shell (first axis), shape (n_shells, n_shells).
+        The same as `response` for sources that fill each shell evenly (first axis), shape
+        (n_shells, n_shells), which sources that cluster need.
     """
 
+    response: np.ndarray
     shares: np.ndarray
     convergence: np.ndarray
-
-    @property
-    def response(self) -> np.ndarray:
-        """Matrix R of kappa = R @ density contrast of each bin, shape (n_bins, n_shells)."""
-        return self.shares @ self.convergence
-
-
-def plane_convergence(windows: Sequence[Any], background: "Background") -> np.ndarray:
-    """Return the convergence that each shell (second axis) adds to sources in each (first axis).
-
-    Parameters
-    ----------
-    windows
-        Radial windows of the shells.
-    background
-        Distances, for GLASS.
-
-    Returns
-    -------
-    array
-        Shape (n_shells, n_shells).
-
-    References
-    ----------
-    GLASS, arXiv:2302.01942: its recurrence over the lens planes, written as a matrix.
-    """
-    # ASSUME Born approximation: light follows the undeflected line of sight
-    return np.asarray(glass.multi_plane_matrix(windows, background))
 
 
 def convergence(delta: Sequence[np.ndarray] | np.ndarray, response: np.ndarray) -> np.ndarray:
@@ -198,18 +127,24 @@ def clustered_shear(
     -----
     Along a line of sight the shear of each shell counts as often as there are sources,
     sum_i n_i (1 + b delta_i) gamma_i / sum_i n_i (1 + b delta_i), as in
-    arXiv:2307.13860.
+    arXiv:2307.13860. What the sources' places inside the shells do to the mean shear, R delta, is
+    added: without clustering it is that of R.
 
     ASSUME the bias is the same for all sources, and there are none where 1 + b delta is negative.
     """
-    total = np.zeros((len(planes.shares), 2, pixel.size))
-    density = np.zeros((len(planes.shares), pixel.size))
-    lensed = convergence(delta, planes.convergence)
-    for contrast, kappa, share in zip(delta, lensed, planes.shares.T, strict=True):
-        sources = share[:, None] * np.maximum(1 + bias * contrast[pixel], 0)
-        total += sources[:, None] * shear(kappa[None], ell_max, pixel)
+    plain = shear(convergence(delta, planes.response), ell_max, pixel)
+    total, density = np.zeros(plain.shape), np.zeros((len(plain), pixel.size))
+    lit = [int(i) for i in np.flatnonzero(planes.shares.any(axis=0))]
+    lensed = convergence(delta, planes.convergence[lit])
+    for i, kappa in zip(lit, lensed, strict=True):
+        share = planes.shares[:, i, None]
+        sources = share * np.maximum(1 + bias * delta[i][pixel], 0)
+        gamma = shear(kappa[None], ell_max, pixel)
+        total += sources[:, None] * gamma
+        plain -= share[:, None] * gamma
         density += sources
-    return total / np.where(density > 0, density, 1)[:, None], density
+    mean = total / np.where(density > 0, density, 1)[:, None]
+    return np.where(density[:, None] > 0, plain + mean, 0), density
 
 
 def convergence_of(shear: np.ndarray, nside: int, ell_max: int) -> np.ndarray:

@@ -82,3 +82,21 @@ def move_distribution(
     real = moved >= 0
     moved, n = moved[real], n[real]
     return moved, n / np.trapezoid(n, moved)
+
+
+def cumulative(z: np.ndarray, n: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """Return the share of sources below redshifts `at`, of their shape.
+
+    Parameters
+    ----------
+    z, n
+        A distribution, linear between these redshifts and nothing beyond, shapes (n_z,).
+    at
+        Redshifts, any shape.
+    """
+    steps = np.diff(z)
+    below = np.append(0.0, np.cumsum(0.5 * steps * (n[1:] + n[:-1])))
+    left = np.clip(np.searchsorted(z, at, side="right") - 1, 0, z.size - 2)
+    inside = np.clip(at - z[left], 0.0, steps[left])
+    slope = (n[left + 1] - n[left]) / steps[left]
+    return (below[left] + inside * (n[left] + 0.5 * slope * inside)) / below[-1]

@@ -1,17 +1,20 @@
 """The survey layer, the same for every tier: sources, shape noise, footprint."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mflens.simulate import intrinsic, lensing
+from mflens.simulate import intrinsic
 from mflens.simulate.counts import poisson_quantile
 from mflens.simulate.footprint import observed_fraction
+from mflens.simulate.lensing import SourcePlanes
+from mflens.simulate.line_of_sight import LineOfSight, lensing_kernel, source_shares
 from mflens.simulate.randomness import BaseMeasure
 from mflens.simulate.redshifts import move_distribution, source_distributions
+from mflens.simulate.response import Matter, response
 
 if TYPE_CHECKING:
     from cosmology.compat.camb import Cosmology as Background
@@ -78,42 +81,53 @@ class Survey:
         """Area of a pixel in square arcminutes."""
         return 4 * np.pi * (180 / np.pi * 60) ** 2 / (12 * self.nside**2)
 
-    def shell_weights(
-        self, windows: Sequence[Any], parameters: Mapping[str, float] | None = None
+    def source_shares(
+        self, sight: LineOfSight, parameters: Mapping[str, float] | None = None
     ) -> np.ndarray:
-        """Return the share of each bin's sources in each shell, shape (n_bins, n_shells).
+        """Return the share of each bin's sources in each step, shape (n_bins, n_shells, STEPS).
 
         `parameters` may hold the nuisances `delta_z_1`, `stretch_1`, ...
         """
         known = parameters or {}
         if not any(name.startswith(("delta_z", "stretch")) for name in known):
-            return lensing.source_shares(self.z, self.n_of_z, windows)
+            return source_shares(self.z, self.n_of_z, sight)
         shares = []
         for b, n in enumerate(self.n_of_z, start=1):
             shift, stretch = known.get(f"delta_z_{b}", 0.0), known.get(f"stretch_{b}", 1.0)
             z, moved = move_distribution(self.z, n, shift, stretch)
-            shares.append(lensing.source_shares(z, moved[None], windows)[0])
+            shares.append(source_shares(z, moved[None], sight)[0])
         return np.stack(shares)
 
     def source_planes(
-        self, windows: Sequence[Any], background: "Background", parameters: Mapping[str, float]
-    ) -> lensing.SourcePlanes:
+        self,
+        sight: LineOfSight,
+        background: "Background",
+        parameters: Mapping[str, float],
+        matter: Matter | None = None,
+    ) -> SourcePlanes:
         """Return where the sources are and what each shell adds to their convergence.
 
         Parameters
         ----------
-        windows
-            Radial windows of the shells.
+        sight
+            The shells.
         background
-            Distances and density parameters.
+            Density parameters.
         parameters
             All parameters by name: cosmology and nuisances.
+        matter
+            What to fit the response to (`response.response`).
         """
-        convergence = lensing.plane_convergence(windows, background)
+        shares, Omega_m = self.source_shares(sight, parameters), float(background.Omega_m0)
+        kernel = lensing_kernel(shares, sight, Omega_m)
+        found = response(kernel, sight, matter)
+        even = np.eye(len(sight.chi))[:, :, None] * sight.volume
+        convergence = response(lensing_kernel(even, sight, Omega_m), sight)
         if "A_IA" in parameters:
-            z = np.array([window.zeff for window in windows])
-            convergence = convergence + np.diag(intrinsic.alignment(z, background, parameters))
-        return lensing.SourcePlanes(self.shell_weights(windows, parameters), convergence)
+            aligned = intrinsic.alignment(sight.z, background, parameters)
+            found = found + (shares * aligned).sum(axis=2)
+            convergence = convergence + np.diag((sight.volume * aligned).sum(axis=1))
+        return SourcePlanes(found, shares.sum(axis=2), convergence)
 
     def observe(
         self,

@@ -36,12 +36,16 @@ class Geometry:
         All parameters by name.
     background
         CAMB's background behind the cosmology API that GLASS uses; distances in Mpc.
+    z, distance
+        Redshifts and their comoving distances in Mpc/h, shapes (N_Z_TABLE,), ascending from 0.
     growth, shell_growth
         Growth table, and growth in the shells.
     """
 
     parameters: Mapping[str, float]
     background: "Background"
+    z: np.ndarray
+    distance: np.ndarray
     growth: Growth
     shell_growth: ShellGrowth
 
@@ -53,9 +57,9 @@ def make_geometry(parameters: Mapping[str, float], shells: Shells) -> Geometry:
     background = Background(compute_background(parameters))
     growth = growth_of(parameters)
     z = np.linspace(0.0, Z_MAX, N_Z_TABLE)
-    chi = np.asarray(background.comoving_distance(z), dtype=float) * parameters["h"]
-    first = growth.at("first", 1 / (1 + z))
-    return Geometry(parameters, background, growth, shell_growth(shells, chi, z, first))
+    distance = np.asarray(background.comoving_distance(z), dtype=float) * parameters["h"]
+    inside = shell_growth(shells, distance, z, growth.at("first", 1 / (1 + z)))
+    return Geometry(parameters, background, z, distance, growth, inside)
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,9 @@ class Cosmology(Geometry):
         Number of the cosmology.
     k, linear
         Linear power today in (Mpc/h)^3 at k in h/Mpc, shapes (n_k,).
+    nonlinear
+        Non-linear power in each shell in (Mpc/h)^3, at the shell's `shell_growth.z`, shape
+        (n_shells, n_k).
     spectra
         Non-linear C_l^{ij} of the shells' density, shape (ell_max + 1, n_shells, n_shells).
     """
@@ -75,6 +82,7 @@ class Cosmology(Geometry):
     id: int
     k: np.ndarray
     linear: np.ndarray
+    nonlinear: np.ndarray
     spectra: np.ndarray
 
 
@@ -112,4 +120,11 @@ def make_cosmology(
         power = emulate(parameters, growth.z, k[-1], geometry.growth)
     _, evolved = interpolate_power(power, k)
     spectra = shell_spectra(weights, growth, evolved)
-    return Cosmology(**vars(geometry), id=number, k=power.k, linear=power.linear, spectra=spectra)
+    return Cosmology(
+        **vars(geometry),
+        id=number,
+        k=power.k,
+        linear=power.linear,
+        nonlinear=power.nonlinear,
+        spectra=spectra,
+    )
