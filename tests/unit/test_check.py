@@ -13,6 +13,7 @@ from astropy.cosmology import Flatw0waCDM
 from configs import ROOT, merge, read_config
 from mflens.check import check_config
 from mflens.errors import ConfigError
+from mflens.plan import compressor_network
 from mflens.simulate.survey_check import comoving_distance
 
 UNIFORM = {"prior": "uniform", "min": 0.1, "max": 0.5}
@@ -167,6 +168,10 @@ BAD = [
     ("theory.shells.n_shells", 5, ["redshifts.z_max", "1.5", "n_shells", "2000"]),
     ("simulate.survey.n_gal_arcmin2", [5.0], ["n_gal_arcmin2", "[5.0]", "2"]),
     ("simulate.survey.mask", "no.fits", ["simulate.survey.mask", "'no.fits'", "octant"]),
+    # compressor
+    ("compress.network.n_summaries", 1, ["compress.network.n_summaries", "1", "2 inferred"]),
+    ("compress.network.n_summaries", 0, ["compress.network.n_summaries", "0", "'auto'"]),
+    ("compress.network.n_summaries", "most", ["n_summaries", "'most'", "'auto'", "number"]),
     # inference and evaluation
     ("infer.n_high", [13], ["infer.n_high", "13", "simulate.sims.pairs", "8"]),
     ("infer.n_high", [3], ["infer.n_high", "3", "n_folds", "4"]),
@@ -191,6 +196,37 @@ def test_feedback_needs_its_strength_and_a_tier_that_knows_it(config):
     assert "7.8" in message
     assert "no tier of the ladder" in problem(config, strength)
     check_config(merge(config, strength | {"ladder": ["lognormal", "baryons"]}))
+
+
+def test_summaries_are_at_least_as_many_as_inferred_nuisances_and_parameters(config):
+    """Omega_m, sigma_8, A_IA and one shift; the other shift is marginalised."""
+    shift = NORMAL | {"mean": 0.0}
+    shifts = {"delta_z_1": shift | {"infer": True}, "delta_z_2": shift | {"infer": False}}
+    nuisances = {**shifts, "A_IA": UNIFORM | {"infer": True}, "m_1": 0.01}
+    config = merge(config, at("simulate.survey.nuisances", nuisances))
+    assert compressor_network(config)["n_summaries"] == 4
+    check_config(merge(config, at("compress.network.n_summaries", 4)))
+    message = problem(config, at("compress.network.n_summaries", 3))
+    assert "3 are fewer than the 4 inferred parameters" in message
+    assert compressor_network(merge(config, at("compress.network.n_summaries", 7))) == {
+        **config["compress"]["network"],
+        "n_summaries": 7,
+    }
+
+
+def test_the_documented_survey_command_has_a_summary_for_each_inferred_parameter():
+    """Omega_m, sigma_8 and A_IA."""
+    config = read_config("survey", "euclid_dr1")
+    check_config(config)
+    assert compressor_network(config)["n_summaries"] == 3
+
+
+def test_principal_components_of_a_task_are_at_least_as_many_as_its_parameters(config):
+    wanted = {"n_summaries": 1, "runs": {"pairs_20": {"levels": [500, 20]}}}
+    message = problem(config, at("tasks.camels.experiments.joint_matched", wanted))
+    assert "tasks.camels.experiments.joint_matched.n_summaries: 1" in message
+    assert "2 parameters" in message
+    check_config(merge(config, at("tasks.camels.experiments.sigma_8_matched", wanted)))
 
 
 def test_missing_key_is_named(config):

@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mflens.errors import ConfigError
-from mflens.needs import AUTO
-from mflens.plan import DISK_TIERS, MESH_TIERS
+from mflens.plan import AUTO, DISK_TIERS, MESH_TIERS, n_inferred
 from mflens.problems import empty_prior, is_normal, line, not_increasing, repeated
 from mflens.schema import check_schema
 from mflens.simulate.disk_check import check_disk
@@ -201,6 +200,16 @@ def check_resolution(config: Config) -> Iterator[str]:
         )
 
 
+def check_compressor(config: Config) -> Iterator[str]:
+    """Check that there is a summary for each inferred parameter; fewer cannot tell them apart."""
+    wanted, n = config["compress"]["network"]["n_summaries"], n_inferred(config)
+    if wanted != AUTO and wanted < n:
+        yield (
+            f"compress.network.n_summaries: {wanted} are fewer than the {n} inferred parameters, "
+            f"nuisances with infer: true among them; set it to auto or at least {n}."
+        )
+
+
 def check_methods(config: Config) -> Iterator[str]:
     """Check that enough sims are made for all methods, folds and figures."""
     infer, sims = config["infer"], config["simulate"]["sims"]
@@ -250,6 +259,7 @@ CHECKS: tuple[Callable[[Config], Iterator[str]], ...] = (
     check_nuisances,
     check_survey,
     check_mask,
+    check_compressor,
     check_methods,
     check_benchmarks,
     check_disk,

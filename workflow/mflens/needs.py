@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mflens.plan import Plan, kind, realisations, shares_mesh, splits, uses_mesh
+from mflens.plan import AUTO, Plan, kind, realisations, shares_mesh, splits, uses_mesh
 
-AUTO = "auto"
 MIN_CHUNKS = 2  # of a split whose chunk size is automatic: small runs use some cores, too
 DEG2_OF_SKY = 41253.0
 FLOAT = 4  # bytes of a map's value, a kernel's value

@@ -13,6 +13,7 @@ DISK_CLASSES = (
 WITHOUT_HIGH = ("prior", "low_only")
 NEED_PAIRS = ("mlmc", "paired")
 SPLIT_KINDS = ("bulk", "validation", "pairs", "test")
+AUTO = "auto"
 
 
 def splits(ladder: Sequence[str]) -> dict[str, list[str]]:
@@ -97,6 +98,19 @@ def inferred(parameters: Mapping[str, Any], nuisances: Mapping[str, Any]) -> dic
     return {**parameters, **seen}
 
 
+def n_inferred(config: Mapping[str, Any]) -> int:
+    """Return the number of parameters that inference sees and that have a prior."""
+    seen = inferred(config["theory"]["parameters"], config["simulate"]["survey"]["nuisances"])
+    return sum(isinstance(entry, Mapping) for entry in seen.values())
+
+
+def compressor_network(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `compress.network`, its `n_summaries` one for each inferred parameter if `auto`."""
+    network = config["compress"]["network"]
+    automatic = network["n_summaries"] == AUTO
+    return {**network, "n_summaries": n_inferred(config) if automatic else network["n_summaries"]}
+
+
 class Plan:
     """The plan of one config, in the terms of Snakemake rules.
 
@@ -119,6 +133,7 @@ class Plan:
         self.runs = runs(config["infer"]["methods"], config["infer"]["n_high"])
         self.nuisances = self.simulate["survey"]["nuisances"]
         self.inferred = inferred(config["theory"]["parameters"], self.nuisances)
+        self.network = compressor_network(config)
         self.disk_tiers = [tier for tier in self.ladder if on_disk(tier, self.simulate)]
         self.disk_splits = disk_splits(self.ladder, self.simulate)
 

@@ -120,7 +120,16 @@ def _problem(error: ValidationError) -> str:
         "minItems": f"has fewer than {limit} entries",
         "minLength": "is empty",
         "uniqueItems": "holds an entry twice",
+        "anyOf": f"is none of {_options(limit)}",
     }.get(str(error.validator), f"breaks the rule {error.validator}: {limit}")
+
+
+def _options(choices: Any) -> str:
+    """Tell the choices of `anyOf`: words as they are, all else by its description."""
+    if not isinstance(choices, list):
+        return ""
+    told = (option.get("const", option.get("description")) for option in choices)
+    return " or ".join(f"'{text}'" for text in told)
 
 
 def _yaml_hint(value: Any, wanted: list[str]) -> str:

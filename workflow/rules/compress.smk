@@ -12,7 +12,7 @@ rule pretrain_compressor:
         **{key: config["infer"][key] for key in ["device", "checkpoint_minutes"]},
         parameters=PLAN.inferred,
         ladder=LADDER,
-        network=config["compress"]["network"],
+        network=PLAN.network,
         flow=config["infer"]["flow"],
         pretraining=config["compress"]["pretraining"],
         seed=config["seed"],

@@ -26,6 +26,7 @@ def check_tasks(config: Mapping[str, Any]) -> Iterator[str]:
             settings = experiment_settings(task, experiment)
             yield from _check_metrics(key, name, settings)
             yield from _check_sizes(key, settings)
+            yield from _check_summaries(key, settings)
             yield from _check_repeats(f"{key}.runs", settings)
             for label, run in settings["runs"].items():
                 yield from _check_run(f"{key}.runs.{label}", run)
@@ -59,6 +60,7 @@ def _check_design(name: str, task: Mapping[str, Any], n_levels: int) -> Iterator
             yield f"{key}.levels: {len(settings['levels'])} numbers of sims; give {n_levels}."
         yield from _check_metrics(key, name, settings)
         yield from _check_sizes(key, settings)
+        yield from _check_summaries(key, settings)
         for study, entry in settings["studies"].items():
             yield from _check_run(f"{key}.studies.{study}", {**settings, **entry})
         yield from _check_folds(key, settings, settings["n_folds"])
@@ -136,6 +138,16 @@ def _check_sizes(key: str, settings: Settings) -> Iterator[str]:
         yield (
             f"{key}.evaluate.n_reference: 0 test sims are compared with the exact answer, which "
             f"{', '.join(compared)} need; raise it or leave these metrics out."
+        )
+
+
+def _check_summaries(key: str, settings: Settings) -> Iterator[str]:
+    """Check that there are as many principal components as parameters that the config names."""
+    n, wanted = len(settings["options"].get("parameters", [])), settings["n_summaries"]
+    if 0 < wanted < n:
+        yield (
+            f"{key}.n_summaries: {wanted} are fewer than its {n} parameters; give at least {n}, or "
+            "0 for all features."
         )
 
 
