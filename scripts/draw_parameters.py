@@ -24,6 +24,12 @@ def main(
     design = draw_design(prior, sizes, seed, Prior(nuisances))
     if disk_tiers:
         tables = {t: read_sim_table(path) for t, path in zip(disk_tiers, sim_tables, strict=True)}
+        # sims on a bound may lie outside by the rounding of their table
+        bounds = dict(zip(prior.names, prior.bounds, strict=True))
+        tables = {
+            tier: table.assign(**{n: table[n].clip(*bounds[n]) for n in prior.names if n in table})
+            for tier, table in tables.items()
+        }
         design = place_sims(design, tables, disk_splits, prior.names, seed)
     write_table(table, design)
 

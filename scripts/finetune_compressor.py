@@ -59,7 +59,7 @@ def read_pairs(
         upper,
         torch.as_tensor(low[observable][kept]),
         torch.as_tensor(high[observable][kept]),
-        torch.as_tensor(prior.to_normal(high["theta"][kept])),
+        torch.as_tensor(prior.to_normal(prior.inside(high["theta"][kept]))),
     )
     return pairs, count_together(high["cosmology"][kept])
 
@@ -97,7 +97,7 @@ def main(
         for lower, upper in zip(ladder[:-1], ladder[1:], strict=True)
     ]
     x, x_val = (torch.as_tensor(split[observable]) for split in cheap)
-    y, y_val = (torch.as_tensor(prior.to_normal(split["theta"])) for split in cheap)
+    y, y_val = (torch.as_tensor(prior.to_normal(prior.inside(s["theta"]))) for s in cheap)
     data = Data(ladder, x, y, x_val, y_val, [pairs for pairs, _ in levels], levels[-1][1])
     start = Posterior.from_state(*load_model(pretrained)).members[0]
     sims = [x, y, x_val, y_val, *(t for p in data.pairs for t in (p.low, p.high, p.y))]

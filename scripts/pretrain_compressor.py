@@ -49,7 +49,7 @@ def main(
         for split in (bulk, validation)
         for tensor in (
             torch.as_tensor(split["maps"]),
-            torch.as_tensor(prior.to_normal(split["theta"]), dtype=torch.float32),
+            torch.as_tensor(prior.to_normal(prior.inside(split["theta"])), dtype=torch.float32),
         )
     )
     inputs = (maps, y, maps_val, y_val, *trained.state_dict().values(), pretraining, device, seed)

@@ -2,9 +2,12 @@
 
 import numpy as np
 import pytest
+import torch
 from scipy import stats
 
 from mflens import plan
+from mflens.infer.linear import fit_linear_high
+from mflens.infer.posterior import Posterior, sample_theta
 from mflens.prior import Prior
 from mflens.theory.design import draw_design
 
@@ -100,3 +103,62 @@ def test_normal_priors_end_where_the_emulator_does():
     prior = Prior({"h": {"prior": "normal", "mean": 0.7, "sd": 0.01}})
     h = draw_design(prior, [("bulk", 2**16, 1)], seed=3)["h"]
     assert [h.min(), h.max()] == pytest.approx([0.66, 0.74], rel=1e-9)
+
+
+GRID = {
+    "Omega_m": {"prior": "uniform", "min": 0.15, "max": 0.45},
+    "sigma_8": {"prior": "uniform", "min": 0.6, "max": 1.0},
+}
+WIDER = {
+    "Omega_m": {"prior": "uniform", "min": 0.149, "max": 0.451},
+    "sigma_8": {"prior": "uniform", "min": 0.599, "max": 1.001},
+}
+
+
+def scores_of_a_grid(parameters, theta, noise):
+    """Return what a linear fit to a suite says of its truths, and densities at its samples."""
+    prior = Prior(parameters)
+    rng = np.random.default_rng(2)
+    x = torch.as_tensor(np.hstack([theta, theta**2]) @ rng.standard_normal((4, 6)))
+    x = x + noise * torch.as_tensor(rng.standard_normal(x.shape))
+    model = fit_linear_high(x, torch.as_tensor(prior.to_normal(prior.inside(theta))))
+    drawn = sample_theta(Posterior([model], "spectra"), x, theta, prior, n_samples=2000, seed=1)
+    assert all(np.isfinite(values).all() for values in drawn.values())
+    return (drawn["log_prior_truth"] - drawn["log_prob_truth"]).mean()
+
+
+@pytest.mark.parametrize("noise", [0.02, 0.2, 2.0])
+@pytest.mark.parametrize("n_values", [2, 3, 6])
+@pytest.mark.parametrize("digits", [0.0, 1e-12, -1e-12])
+def test_sims_on_the_bounds_score_as_with_a_prior_wider_by_little(noise, n_values, digits):
+    """A grid of 36 sims whose outer ones, at two values all of them, lie on the bounds."""
+    ends = [np.linspace(low, high, n_values) for low, high in Prior(GRID).bounds]
+    theta = np.stack(np.meshgrid(*ends), axis=-1).reshape(-1, 2)
+    theta = np.tile(theta, (36 // len(theta), 1)) * (1 + digits)
+    as_grid, wider = (scores_of_a_grid(p, theta, noise) for p in (GRID, WIDER))
+    assert as_grid == pytest.approx(wider, abs=0.15)
+
+
+def test_only_sims_at_the_bounds_are_moved_and_by_little():
+    theta = np.array([[0.2, 30.0], [0.4 + 1e-12, -30.0], [0.3, 0.8], [0.2007, 0.8]])
+    inside = PRIOR.inside(theta)
+    expected = [[0.2 + 0.2 / 300, 30.0], [0.4 - 0.2 / 300, -30.0], [0.3, 0.8], [0.2007, 0.8]]
+    np.testing.assert_allclose(inside, expected, rtol=1e-12)
+    np.testing.assert_allclose(PRIOR.to_normal(inside)[:2, 0], [-2.713, 2.713], atol=1e-3)
+
+
+def test_map_of_normal_priors_keeps_its_density_far_from_the_mean():
+    """N(y) dy/dtheta is scipy's density, 12 and 40 standard deviations out."""
+    theta = np.array([[0.3, 2.0], [0.3, -3.2]])
+    y = PRIOR.to_normal(theta)[:, 1]
+    expected = stats.norm(0.8, 0.1).logpdf(theta[:, 1])
+    np.testing.assert_allclose(stats.norm.logpdf(y) - np.log(0.1), expected, rtol=1e-12)
+    np.testing.assert_allclose(PRIOR.from_normal(PRIOR.to_normal(theta)), theta, rtol=1e-12)
+
+
+def test_samples_stay_within_the_bounds_to_the_last_bit():
+    """0.15 + (0.45 - 0.15) is above 0.45, where the density is zero."""
+    prior = Prior(GRID)
+    theta = prior.from_normal(np.array([[-40.0, -40.0], [40.0, 40.0]]))
+    assert np.isfinite(prior.log_prob(theta)).all()
+    np.testing.assert_array_equal(theta, prior.bounds.T)

@@ -102,13 +102,21 @@ class TestNames:
         ({"h": [0.7, 0.72]}, ["b has h = 0.72", "fixed to 0.7", "prior"]),
         ({"h": [0.7, 0.70001]}, []),
         ({"w0": [-1.0, -0.9]}, ["b has w0 = -0.9", "theory.parameters.w0", "fixed to -1"]),
+        ({"Omega_m": [0.1 - 1e-12, 0.5000001]}, []),
+        ({"Omega_m": [0.1, 0.501]}, ["b has Omega_m = 0.501", "between 0.1 and 0.5"]),
+        ({"Omega_m": [0.3, 0.3]}, ["all sims have Omega_m = 0.3", "theory.parameters.Omega_m"]),
+        ({"n_s": [0.93, 0.99]}, []),
+        ({"n_s": [0.9, 0.99]}, ["a has n_s = 0.9", "from 0.92 to 1", "4 sd", "widen"]),
         ({"sigma_8": None}, ["no column sigma_8", "theory.parameters.sigma_8"]),
     ],
 )
 def test_table_against_the_config(columns, words):
     table = {"file": ["a", "b"], "Omega_m": [0.3, 0.4], "sigma_8": [0.7, 0.8], **columns}
     table = pd.DataFrame({name: values for name, values in table.items() if values is not None})
-    problems = list(parameter_problems("sims.csv", table, PARAMETERS))
+    parameters = PARAMETERS
+    if "n_s" in columns:
+        parameters = {**PARAMETERS, "n_s": {"prior": "normal", "mean": 0.96, "sd": 0.01}}
+    problems = list(parameter_problems("sims.csv", table, parameters))
     assert bool(problems) == bool(words)
     assert all(word in problems[0] for word in words)
 

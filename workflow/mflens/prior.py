@@ -26,6 +26,11 @@ LATEX = {
 }
 # one of each for every tomographic bin: delta_z_1, ...
 PER_BIN = {"delta_z": r"\Delta z", "stretch": "s"}
+# Sims nearer to a bound than this count as so far inside, in units of the prior's width: on the
+# bound y is infinite, and its density says nothing of theta's. ASSUME posteriors are far wider.
+EDGE = 1 / 300
+# Sims so far outside are on the bound but for the digits of their table, same unit
+ROUNDING = 1e-5
 GREEK = {"alpha", "beta", "gamma", "mu", "sigma", "theta"}
 
 
@@ -33,7 +38,7 @@ class Prior:
     """A product of one-dimensional priors.
 
     Inference works in y = Phi^-1(CDF(theta)), in which every prior is a standard normal and no
-    posterior can leave the prior's bounds.
+    posterior can leave the prior's bounds. Sims that may lie on these come `inside` first.
 
     Parameters
     ----------
@@ -66,13 +71,26 @@ class Prior:
     def to_normal(self, theta: np.ndarray) -> np.ndarray:
         """Map parameters, shape (n, d), to y = Phi^-1(CDF(theta)), standard normal a priori."""
         theta = np.asarray(theta, dtype=float)
-        u = np.stack([m.cdf(theta[..., i]) for i, m in enumerate(self.marginals)], axis=-1)
-        return ndtri(np.clip(u, 1e-12, 1 - 1e-12))
+        y = [m.to_normal(theta[..., i]) for i, m in enumerate(self.marginals)]
+        return np.stack(y, axis=-1)
 
     def from_normal(self, y: np.ndarray) -> np.ndarray:
         """Map y, shape (..., d), back to parameters."""
-        u = ndtr(np.asarray(y, dtype=float))
-        return np.stack([m.ppf(u[..., i]) for i, m in enumerate(self.marginals)], axis=-1)
+        y = np.asarray(y, dtype=float)
+        theta = [m.from_normal(y[..., i]) for i, m in enumerate(self.marginals)]
+        return np.stack(theta, axis=-1)
+
+    def inside(self, theta: np.ndarray) -> np.ndarray:
+        """Move parameters, shape (..., d), that are nearer to a bound than EDGE to EDGE inside.
+
+        Suites on grids have sims on the prior's bounds. There log q(theta | x) = log q(y | x)
+        - log N(y) + log p(theta) would be as high as the point at which y is cut off is far out;
+        so training and truths take such sims to lie where log N(y) is of the order of one.
+        """
+        low, high = self.bounds.T
+        # normal priors have no bounds, and infinity times EDGE is none either
+        step = np.where(np.isfinite(high - low), EDGE * (high - low), 0.0)
+        return np.clip(np.asarray(theta, dtype=float), low + step, high - step)
 
     def log_prob(self, theta: np.ndarray) -> np.ndarray:
         """Return the log density at theta, shape (..., d), summed over parameters."""
@@ -114,11 +132,20 @@ class Uniform:
 
     def ppf(self, u: np.ndarray) -> np.ndarray:
         """Return the value at the cumulative probability u."""
-        return self.low + u * (self.high - self.low)
+        # rounding would leave the bounds, where the density is zero
+        return np.clip(self.low + u * (self.high - self.low), self.low, self.high)
 
     def cdf(self, x: np.ndarray) -> np.ndarray:
         """Return the cumulative probability."""
         return np.clip((x - self.low) / (self.high - self.low), 0.0, 1.0)
+
+    def to_normal(self, x: np.ndarray) -> np.ndarray:
+        """Map values to standard normals, at most 7 from zero."""
+        return ndtri(np.clip(self.cdf(x), 1e-12, 1 - 1e-12))
+
+    def from_normal(self, y: np.ndarray) -> np.ndarray:
+        """Map standard normals to values."""
+        return self.ppf(ndtr(y))
 
     def logpdf(self, x: np.ndarray) -> np.ndarray:
         """Return the logarithm of the density."""
@@ -145,6 +172,14 @@ class Normal:
     def cdf(self, x: np.ndarray) -> np.ndarray:
         """Return the cumulative probability."""
         return ndtr((x - self.mean) / self.sd)
+
+    def to_normal(self, x: np.ndarray) -> np.ndarray:
+        """Map values to standard normals, exact in the tails too."""
+        return (x - self.mean) / self.sd
+
+    def from_normal(self, y: np.ndarray) -> np.ndarray:
+        """Map standard normals to values."""
+        return self.mean + self.sd * y
 
     def logpdf(self, x: np.ndarray) -> np.ndarray:
         """Return the logarithm of the density."""

@@ -230,7 +230,7 @@ def sample_theta(
     x
         Observables, first axis n.
     theta
-        True parameters, shape (n, d).
+        True parameters, shape (n, d); those on the prior's bounds count as `Prior.inside` says.
     prior
         Maps between theta and y.
     n_samples
@@ -250,12 +250,12 @@ def sample_theta(
         return (posterior.log_prob(y, x) - normal.log_prob(y)).numpy() + prior.log_prob(theta)
 
     y = posterior.sample(n_samples, x, seed=seed)
-    samples = prior.from_normal(y.numpy())
+    samples, truth = prior.from_normal(y.numpy()), prior.inside(theta)
     return {
         "samples": samples.swapaxes(0, 1),
         "log_prob_samples": physical(y, samples).T,
-        "log_prob_truth": physical(torch.as_tensor(prior.to_normal(theta)), theta),
-        "log_prior_truth": prior.log_prob(theta),
+        "log_prob_truth": physical(torch.as_tensor(prior.to_normal(truth)), truth),
+        "log_prior_truth": prior.log_prob(truth),
     }
 
 

@@ -14,7 +14,9 @@ import numpy as np
 import pandas as pd
 
 from mflens.errors import ConfigError
+from mflens.prior import ROUNDING
 from mflens.problems import line
+from mflens.theory.parameters import N_SIGMA, reach
 
 ALIASES = {
     "Omega_m": ("omegam", "omega_m", "Om"),
@@ -124,18 +126,29 @@ def parameter_problems(
                 )
             continue
         values = table[name].astype(float)
-        if not isinstance(entry, Mapping):
-            wrong = ~np.isclose(values, entry, rtol=TOLERANCE, atol=0 if entry else TOLERANCE)
-            rule, remedy = f"fixed to {entry:g}", "give it a prior or drop such sims"
-        elif entry["prior"] == "uniform":
-            wrong = ~values.between(entry["min"], entry["max"]).to_numpy()
-            rule = f"between {entry['min']} and {entry['max']}"
-            remedy = "widen the prior or drop such sims"
-        else:
-            continue
+        wrong, rule, remedy = _outside(values, entry)
+        if isinstance(entry, Mapping) and not wrong.any() and np.ptp(values) == 0:
+            yield (
+                f"{path}: all sims have {name} = {values.iloc[0]:g}, from which the prior that "
+                f"theory.parameters.{name} gives it cannot be learned; fix the parameter to it."
+            )
         if wrong.any():
             i = int(np.argmax(wrong))
             yield (
                 f"{path}: {table['file'].iloc[i]} has {name} = {values.iloc[i]:g}, but "
                 f"theory.parameters.{name} is {rule}; {remedy}."
             )
+
+
+def _outside(values: pd.Series, entry: Any) -> tuple[np.ndarray, str, str]:
+    """Return which sims an entry of the config rules out, what it asks for, and the remedy."""
+    if not isinstance(entry, Mapping):
+        wrong = ~np.isclose(values, entry, rtol=TOLERANCE, atol=0 if entry else TOLERANCE)
+        return wrong, f"fixed to {entry:g}", "give it a prior or drop such sims"
+    low, high = reach(entry)
+    rule = f"between {low} and {high}"
+    if entry["prior"] == "normal":
+        rule = f"taken from {low:g} to {high:g}, {N_SIGMA:g} sd from its mean"
+    slack = ROUNDING * (high - low)
+    wrong = ~values.between(low - slack, high + slack).to_numpy()
+    return wrong, rule, "widen the prior or drop such sims"
