@@ -204,6 +204,7 @@ def test_summaries_are_at_least_as_many_as_inferred_nuisances_and_parameters(con
     shifts = {"delta_z_1": shift | {"infer": True}, "delta_z_2": shift | {"infer": False}}
     nuisances = {**shifts, "A_IA": UNIFORM | {"infer": True}, "m_1": 0.01}
     config = merge(config, at("simulate.survey.nuisances", nuisances))
+    config = merge(config, at("compress.network.n_summaries", "auto"))
     assert compressor_network(config)["n_summaries"] == 4
     check_config(merge(config, at("compress.network.n_summaries", 4)))
     message = problem(config, at("compress.network.n_summaries", 3))

@@ -14,6 +14,7 @@ from mflens.simulate import harmonics, lensing
 from mflens.simulate.chunk import Sim, lens, make_draw, simulate_chunk, source_planes
 from mflens.simulate.lightcone import Mesh
 from mflens.simulate.on_disk.cosmogrid import read_cosmogrid
+from mflens.simulate.on_disk.coverage import empty_part
 from mflens.simulate.on_disk.flamingo import read_flamingo
 from mflens.simulate.on_disk.gower_street import read_gower_street
 from mflens.simulate.on_disk.plain import (
@@ -447,3 +448,99 @@ def test_methods_that_need_pairs_agree():
     from mflens.infer.methods import METHODS
 
     assert {name for name, m in METHODS.items() if "pairs" in m.learns_from} == set(NEED_PAIRS)
+
+
+class TestCoverage:
+    """Light cones of a part of the sky are refused, thinly sampled full skies are not."""
+
+    FINER = 32
+    LON, LAT = healpy.pix2ang(FINER, np.arange(12 * FINER**2), lonlat=True)
+    PARTS = {
+        "octant": (LON < 90) & (LAT > 0),
+        "half sky": LON < 180,
+        "5000 deg2": LAT > 49.2,
+        "no galactic plane": np.abs(LAT) > 15,
+    }
+
+    def counts(self, mean: float, n_shells: int = 2) -> np.ndarray:
+        delta = densities(n_shells, self.FINER)
+        return np.random.default_rng(1).poisson(mean * (1 + delta)).astype(np.uint16)
+
+    def write(self, folder: Path, name: str, values: np.ndarray):
+        """Write counts as a suite does and return what reads them."""
+        delta, path = values / 1000.0 - 1, folder / name
+        z, radii = Z[: len(values) + 1], RADII[: len(values) + 1]
+        if name == "gower_street":
+            write_gower_street(path, delta, z)
+            return read_gower_street(path)
+        if name == "cosmogrid.npz":
+            write_cosmogrid(path, delta, z, [*range(len(values))])
+            return read_cosmogrid(path)
+        if name == "lightcone0_shells":
+            write_flamingo(path, delta, radii)
+            return read_flamingo(path)
+        if name.endswith(".h5"):
+            write_hdf5_shells(path, values, z, unit="counts")
+            return read_hdf5_shells(path)
+        write_fits_shells(path, values, z, nest=False, unit="counts")
+        return read_fits_shells(path)
+
+    NAMES = ("gower_street", "cosmogrid.npz", "lightcone0_shells", "plain.h5", "plain.fits")
+
+    @pytest.mark.parametrize("part", PARTS)
+    @pytest.mark.parametrize("name", NAMES)
+    def test_part_of_the_sky(self, tmp_path, name, part):
+        file = self.write(tmp_path, name, self.counts(200) * self.PARTS[part])
+        with pytest.raises(DataError, match="covers part of the sky only") as caught:
+            list(file.maps())
+        assert "\n" not in str(caught.value)
+        assert name.partition(".")[0] in str(caught.value)
+
+    @pytest.mark.parametrize("name", NAMES)
+    @pytest.mark.parametrize("mean", [0.003, 0.3, 3.0])
+    def test_thin_samples_of_the_full_sky(self, tmp_path, name, mean):
+        """Up to 99.7 per cent of the pixels are empty."""
+        counts = self.counts(mean)
+        assert (counts == 0).any()
+        for found, expected in zip(self.write(tmp_path, name, counts).maps(), counts, strict=True):
+            np.testing.assert_allclose(found, expected / expected.mean() - 1, rtol=1e-5, atol=1e-5)
+
+    @pytest.mark.parametrize("outside", [-1.0, 0.0])
+    @pytest.mark.parametrize("part", PARTS)
+    def test_contrasts(self, tmp_path, part, outside):
+        delta = np.where(self.PARTS[part], densities(2, self.FINER), outside)
+        write_hdf5_shells(tmp_path / "a.h5", delta, Z[:3])
+        with pytest.raises(DataError, match=r"a\.h5 covers part of the sky only"):
+            list(read_hdf5_shells(tmp_path / "a.h5").maps())
+
+    def test_thin_contrasts_of_the_full_sky(self, tmp_path):
+        counts = self.counts(0.5)
+        delta = counts / counts.mean(axis=1, keepdims=True) - 1
+        write_hdf5_shells(tmp_path / "a.h5", delta, Z[:3])
+        np.testing.assert_allclose(list(read_hdf5_shells(tmp_path / "a.h5").maps()), delta, 1e-5)
+
+    @pytest.mark.parametrize("sigma", [0.5, 1.5, 2.5])
+    @pytest.mark.parametrize("mean", [0.01, 0.3, 10.0])
+    def test_strongly_clustered_full_sky(self, sigma, mean):
+        """Lognormal densities of such a width in the logarithm, with power on all scales."""
+        rng, ell_max = np.random.default_rng(3), 2 * self.FINER
+        ell = healpy.Alm.getlm(ell_max)[0]
+        alm = rng.standard_normal((2, ell.size)).T.copy().view(complex)[:, 0] / np.maximum(ell, 1)
+        gaussian = healpy.alm2map(np.where(ell > 1, alm, 0), self.FINER, lmax=ell_max)
+        density = np.exp(sigma * gaussian / gaussian.std())
+        counts = np.random.default_rng(4).poisson(mean * density / density.mean())
+        assert empty_part(counts) == 0
+        assert empty_part(counts * 0.37) == 0
+
+    def test_shear(self, tmp_path):
+        shear = 0.05 * np.random.default_rng(3).uniform(-1, 1, (2, 2, 12 * self.FINER**2))
+        sky = Sky(Shells(2, 500.0), 16, 32, Mesh(32, 1000.0, 32))
+        for name, part in {"full": 1, **self.PARTS}.items():
+            TestShear().write_hdf5(tmp_path / f"{name}.h5", shear * part, "ring", "COSMO")
+            tier = ShearOnDisk(sky, "hdf5", str(tmp_path), "", False)
+            draw = Draw(None, None, None, f"{name}.h5")
+            if name == "full":
+                assert tier.shear_maps(None, draw).shape == (2, 2, 12 * 16**2)
+                continue
+            with pytest.raises(DataError, match=f"{name}.h5 covers part of the sky only"):
+                tier.shear_maps(None, draw)

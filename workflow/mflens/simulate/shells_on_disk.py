@@ -13,7 +13,7 @@ import numpy as np
 from mflens.errors import ConfigError, DataError
 from mflens.simulate import harmonics
 from mflens.simulate.on_disk.cosmogrid import read_cosmogrid
-from mflens.simulate.on_disk.files import ShellFile
+from mflens.simulate.on_disk.files import ShellFile, check_coverage
 from mflens.simulate.on_disk.flamingo import read_flamingo
 from mflens.simulate.on_disk.gower_street import read_gower_street
 from mflens.simulate.on_disk.plain import (
@@ -128,11 +128,12 @@ class ShearOnDisk:
         Raises
         ------
         DataError
-            If the file's resolution is too low.
+            If the file's resolution is too low, or it leaves a part of the sky empty.
         """
         path = self.folder / draw.file
         logger.info("reading %s", path)
         shear = self.read(path)
+        check_coverage(np.any(shear != 0, axis=(0, 1)), path)
         found = healpy.npix2nside(shear.shape[-1])
         if found < self.sky.nside:
             raise DataError(

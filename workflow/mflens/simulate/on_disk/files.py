@@ -16,6 +16,7 @@ import numpy as np
 
 from mflens.errors import DataError
 from mflens.problems import line
+from mflens.simulate.on_disk.coverage import empty_part
 
 ORDERINGS = ("ring", "nested")
 
@@ -73,6 +74,11 @@ def density_contrast(values: np.ndarray, unit: str, path: Path) -> np.ndarray:
         pixel N, which becomes N/<N> - 1 with the mean over the map.
     path
         The file, for error messages.
+
+    Raises
+    ------
+    DataError
+        If these are no such maps, or maps of a part of the sky.
     """
     n_side = round((values.size / 12) ** 0.5)
     if values.ndim != 1 or values.size == 0 or 12 * n_side**2 != values.size:
@@ -89,6 +95,7 @@ def density_contrast(values: np.ndarray, unit: str, path: Path) -> np.ndarray:
                 f"{path} holds counts of mean {mean:g} and minimum {lowest:g}; counts are "
                 "positive, give the unit `contrast` if these are density contrasts."
             )
+        check_coverage(values, path)
         # ASSUME a shell has the mean density of the Universe: its monopole is lost
         return values.astype(np.float32) / np.float32(mean) - np.float32(1)
     if unit != "contrast":
@@ -98,7 +105,23 @@ def density_contrast(values: np.ndarray, unit: str, path: Path) -> np.ndarray:
             f"{path} holds density contrasts of at least {lowest:g}, so that no pixel is below the "
             "mean; give the unit `counts` if these are counts."
         )
+    # what is not covered may hold no matter, or the mean density
+    check_coverage(np.where(values > 1e-6 - 1, values + 1, 0), path)
+    check_coverage(values != 0, path)
     return values.astype(np.float32)
+
+
+def check_coverage(density: np.ndarray, path: Path) -> None:
+    """Refuse a map that leaves a part of the sky empty, RING, shape (n_pix,).
+
+    Its mean would be that of the part, and shear near the edge comes of what lies behind it.
+    """
+    empty = empty_part(density)
+    if empty:
+        raise DataError(
+            f"{path} covers part of the sky only, {empty:.0%} of it is empty; shear is made of the "
+            "density of the whole sky, give maps of the full sky."
+        )
 
 
 def to_ring(values: np.ndarray, ordering: Any, path: Path) -> np.ndarray:
