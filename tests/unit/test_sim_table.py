@@ -8,7 +8,7 @@ from configs import merge
 from mflens.check import check_config
 from mflens.errors import ConfigError
 from mflens.prior import Prior
-from mflens.simulate.sim_table import parameter_problems, read_sim_table
+from mflens.simulate.sim_table import fixed_problems, parameter_problems, read_sim_table
 from mflens.theory.design import are_paired, draw_design, place_sims
 
 FREE = {
@@ -92,6 +92,105 @@ class TestNames:
     def test_missing_table(self):
         with pytest.raises(ConfigError, match="nowhere.csv"):
             read_sim_table("nowhere.csv")
+
+
+CONSISTENT = [
+    # printed to three, four or all digits; right by a calculator
+    "h,H0\n0.7,70\n0.674,67.36\n0.6736,67.36",
+    "sigma_8,Omega_m,S_8\n0.8,0.3,0.8\n0.82,0.31,0.834\n0.815,0.312,0.831",
+    "sigma8,Om,S8\n0.7612345,0.2512345,0.6966285",
+    "Omega_b,ombh2,h\n0.046,0.0224,0.7\n0.0493,0.02237,0.6736",
+    "Omega_m,ommh2,H0\n0.3153,0.1431,67.36",
+    "Omega_c,omch2,h\n0.2645,0.12,0.6736",
+    # with neutrinos of 0.06 eV, 0.0014, counted as matter and not
+    "Omega_m,Omega_c,Omega_b,m_nu,h\n0.3153,0.2645,0.0493,0.06,0.6736",
+    "Omega_m,Omega_c,Omega_b,m_nu,h\n0.3138,0.2645,0.0493,0.06,0.6736",
+    "Omega_m,Ol\n0.3,0.7\n0.3,0.69991",
+    "A_s,ln10^{10}A_s\n2.1e-9,3.045\n2.0989e-09,3.044",
+    "A_s,logA\n2.1e-9,3.0445",
+    "h,h0\n0.7,70",
+    "H0,h0\n70,0.7",
+    "Omega_m,Omega_k\n0.3,0.0",
+]
+CONTRADICTIONS = [
+    ("h,H0\n0.7,67.36", "h = 0.7, but also H0 = 67.36, which means h = 0.6736"),
+    ("h0,H0\n0.7,67.36", "h0 = 0.7, but also H0 = 67.36"),
+    ("h,h0\n0.7,67.4", "h = 0.7, but also h0 = 67.4"),
+    ("S_8,sigma_8,Omega_m\n0.9,0.8,0.3", "S_8 = 0.9, but also sigma_8 = 0.8 and Omega_m = 0.3"),
+    ("S8,sigma8,Om\n0.81,0.8,0.3", "S8 = 0.81, but also sigma8 = 0.8 and Om = 0.3"),
+    ("S8,sigma8,ommh2,H0\n0.9,0.8,0.147,70", "sigma8 = 0.8 and ommh2 = 0.147 and H0 = 70"),
+    ("Omega_b,ombh2,h\n0.05,0.0224,0.7", "Omega_b = 0.05, but also ombh2 = 0.0224 and h = 0.7"),
+    ("Omega_b,ombh2,H0\n0.0224,0.0224,70", "which means Omega_b = 0.04571"),
+    ("Omega_m,omegamh2,h\n0.3,0.1431,0.7", "Omega_m = 0.3, but also omegamh2 = 0.1431"),
+    ("Omega_m,omch2,ombh2,h,mnu\n0.4,0.12,0.0224,0.7,0", "Omega_m = 0.4, but also omch2 = 0.12"),
+    ("Omega_m,Omega_de\n0.3,0.6", "Omega_de = 0.6, but also Omega_m = 0.3"),
+    ("A_s,ln10^{10}A_s\n2.1e-9,3.2", "A_s = 2.1e-09, but also ln10^{10}A_s = 3.2"),
+    ("h,H0\n0.7,70\n0.7,71", "sim1 has h = 0.7, but also H0 = 71"),
+    ("Om,Om\n0.3,0.4", "two columns 'Om'"),
+]
+IMPLAUSIBLE = [
+    ("h\n70", "h = 70"), ("little_h\n67.4", "little_h = 67.4"), ("H0\n0.7", "H0 = 0.7"),
+    ("h0\n0.7\n70", "h0 = 70"), ("A_s\n2.1", "A_s = 2.1"), ("As\n3.044", "As = 3.044"),
+    ("A_s\n0", "A_s = 0"), ("logA\n2.1e-9", "logA = 2.1e-09"), ("Om\n30", "Om = 30"),
+    ("ombh2\n2.24", "ombh2 = 2.24"), ("w\n1", "w = 1"), ("omegak\n0.01", "omegak = 0.01"),
+    ("mnu\n60", "mnu = 60"), ("S8\n-0.8", "S8 = -0.8"), ("m_ncdm\n0.02", "ambiguous"),
+    ("omega_c\n0.12", "ambiguous"),
+]  # fmt: skip
+
+
+def with_files(text: str) -> str:
+    """Put a column `file` before those of a table."""
+    head, *rows = text.splitlines()
+    return "\n".join([f"file,{head}", *(f"sim{i},{row}" for i, row in enumerate(rows))]) + "\n"
+
+
+class TestDerived:
+    @pytest.mark.parametrize("text", CONSISTENT)
+    def test_what_agrees_is_read(self, tmp_path, text):
+        table = read_sim_table(write(tmp_path / "sims.csv", with_files(text)))
+        assert len(table) == len(text.splitlines()) - 1
+
+    @pytest.mark.parametrize(("text", "words"), CONTRADICTIONS + IMPLAUSIBLE)
+    def test_what_does_not_is_one_sentence(self, tmp_path, text, words):
+        with pytest.raises(ConfigError) as caught:
+            read_sim_table(write(tmp_path / "sims.csv", with_files(text)))
+        assert words in str(caught.value)
+        assert "sims.csv: " in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+    @pytest.mark.parametrize(
+        ("text", "name", "value"),
+        [
+            ("h0\n70\n67.36", "h", 0.6736),
+            ("h0\n0.7\n0.6736", "h", 0.6736),
+            ("hubble\n67.36", "h", 0.6736),
+            ("ommh2,h0\n0.1431,67.36", "Omega_m", 0.31538),
+            ("omch2,ombh2,mnu,H0\n0.12,0.02237,0.06,67.36", "Omega_m", 0.31519),
+            ("logA\n3.044", "A_s", 2.0989e-9),
+            ("omch2,ombh2,mnu,H0,S8\n0.12,0.02237,0,67.36,0.83", "sigma_8", 0.81161),
+        ],
+    )
+    def test_what_follows(self, tmp_path, text, name, value):
+        """Planck 2018's parameters, by a calculator."""
+        table = read_sim_table(write(tmp_path / "sims.csv", with_files(text)))
+        assert table[name].iloc[-1] == pytest.approx(value, rel=1e-4)
+
+    @pytest.mark.parametrize(
+        ("text", "words"),
+        [
+            ("ombh2\n0.0224", None),
+            ("ombh2\n0.0294", "ombh2 = 0.0294 and theory.parameters.h = 0.7"),
+            ("Omega_b,ombh2\n0.046,0.0294", "which means Omega_b = 0.06"),
+            ("ommh2,Om\n0.2,0.3", "which means Omega_m = 0.4082"),
+            ("Om,Oc\n0.3,0.254", None),
+            ("Om,Oc\n0.3,0.2", "Om = 0.3, but also Oc = 0.2 and theory.parameters.Omega_b"),
+        ],
+    )
+    def test_numbers_of_the_config_that_the_table_lacks(self, tmp_path, text, words):
+        path = write(tmp_path / "sims.csv", with_files(text))
+        problems = list(fixed_problems(path, PARAMETERS))
+        assert bool(problems) == bool(words)
+        assert not words or (words in problems[0] and problems[0].startswith(f"{path}: sim0 has"))
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,7 @@ def _lensed_already(tier: str, survey: Config) -> Iterator[str]:
 
 def _sim_problems(config: Config, tiers: Sequence[str]) -> Iterator[str]:
     """Check the tables of the tiers on disk, that their files exist and that they are enough."""
-    from mflens.simulate.sim_table import parameter_problems, read_sim_table
+    from mflens.simulate.sim_table import fixed_problems, parameter_problems, read_sim_table
     from mflens.theory.design import allocate_sims
 
     ladder, simulate = config["ladder"], config["simulate"]
@@ -72,6 +72,7 @@ def _sim_problems(config: Config, tiers: Sequence[str]) -> Iterator[str]:
         options = simulate["tiers"][tier]
         tables[tier] = read_sim_table(options["table"])
         yield from parameter_problems(options["table"], tables[tier], parameters)
+        yield from fixed_problems(options["table"], parameters)
         absent = [f for f in tables[tier]["file"] if not exists(Path(options["path"], f))]
         if absent:
             yield (

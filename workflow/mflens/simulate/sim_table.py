@@ -16,26 +16,25 @@ import pandas as pd
 from mflens.errors import ConfigError
 from mflens.prior import ROUNDING
 from mflens.problems import line
+from mflens.simulate.columns import (
+    AMBIGUOUS,
+    RANGES,
+    Column,
+    as_printed,
+    implausible,
+    is_known,
+    name_of,
+    work_out,
+)
 from mflens.theory.parameters import N_SIGMA, reach
 
-ALIASES = {
-    "Omega_m": ("omegam", "omega_m", "Om"),
-    "sigma_8": ("sigma8",),
-    "S_8": ("S8",),
-    "A_s": ("As",),
-    "h": ("little_h", "h0"),
-    "n_s": ("ns",),
-    "Omega_b": ("Ob",),
-    "m_nu": ("mnu", "m_ncdm"),
-    "w0": ("w", "w0_fld"),
-    "wa": ("wa_fld",),
-    "H0": (),
-    "Omega_b_h2": ("omegabh2", "ombh2", "Omega_b little_h^2"),
-}
-AMBIGUOUS = {"s8": "sigma_8 or S_8", "omega_b": "Omega_b or Omega_b_h2"}
 # what the sims are taken to have where neither table nor config names it
 STANDARD = {"w0": -1.0, "wa": 0.0}
 TOLERANCE = 1e-4  # relative, between the table and a number in the config
+
+
+# what may follow from other columns and be asked for by `theory.parameters`
+DERIVED = ("Omega_m", "h", "Omega_b", "sigma_8", "S_8", "A_s")
 
 
 def read_sim_table(path: str) -> pd.DataFrame:
@@ -50,22 +49,42 @@ def read_sim_table(path: str) -> pd.DataFrame:
     Raises
     ------
     ConfigError
-        If it is no such table; the sentence names the file.
+        If it is no such table, or contradicts itself; the sentence names the file.
     """
+    table, columns = _read_columns(path)
+    known, contradictions = work_out(columns)
+    for i, problem in contradictions:
+        raise ConfigError(f"{path}: {table['file'].iloc[i]} has {problem}")
+    kept = [name for name in known if name in columns or name in DERIVED]
+    return table.assign(**{name: known[name].values for name in kept})
+
+
+def _read_columns(path: str) -> tuple[pd.DataFrame, dict[str, Column]]:
+    """Return the columns `file` and `pair` of a table, and its parameters by mflens's names."""
     if not isfile(path):
         raise ConfigError(f"{path}: there is no such table of sims; give the path of a CSV file.")
     try:
-        table = pd.read_csv(path, dtype={"file": str, "pair": str}, skipinitialspace=True)
+        # with a header, pandas renames columns that are there twice and takes some for an index
+        rows = pd.read_csv(path, header=None, dtype=str, skipinitialspace=True)
     except Exception as error:  # pandas raises many kinds
         raise ConfigError(
             f"{path} is no CSV table ({line(error)}); write one header row, and commas."
         ) from error
-    table.columns = table.columns.str.strip()
+    table = rows.iloc[1:].reset_index(drop=True)
+    table.columns = rows.iloc[0].fillna("").str.strip()
     for problem in _table_problems(path, table):
         raise ConfigError(problem)
-    known = {alias: name for name, aliases in ALIASES.items() for alias in (name, *aliases)}
-    kept = table[[name for name in table if name in known or name in ("file", "pair")]]
-    return _derive(kept.rename(columns=known))
+    columns: dict[str, Column] = {}
+    for label in filter(is_known, table):
+        column = as_printed(label, table[label])
+        name = name_of(label, column.values)
+        if name in columns:
+            both = f"{next(iter(columns[name].given))} and {label}"
+            raise ConfigError(f"{path}: columns {both} mean the same; keep one of them.")
+        columns[name] = column
+    for i, problem in implausible(columns):
+        raise ConfigError(f"{path}: {table['file'].iloc[i]} has {problem}")
+    return table[[name for name in table if name in ("file", "pair")]], columns
 
 
 def _table_problems(path: str, table: pd.DataFrame) -> Iterator[str]:
@@ -78,32 +97,39 @@ def _table_problems(path: str, table: pd.DataFrame) -> Iterator[str]:
     if "file" not in table:
         yield f"{path}: there is no column 'file' with the sims' files; add it."
         return
-    for name, aliases in ALIASES.items():
-        columns = [column for column in (name, *aliases) if column in table]
-        if len(columns) > 1:
-            yield f"{path}: columns {' and '.join(columns)} mean the same; keep one of them."
-        for column in columns:
-            values = pd.to_numeric(table[column], errors="coerce")
-            if not np.all(np.isfinite(values)):
-                row = table[~np.isfinite(values)].iloc[0]
-                yield f"{path}: {row['file']} has {column} = {row[column]}; give a number."
+    for name in table.columns[table.columns.duplicated()]:
+        if is_known(name) or name in ("file", "pair"):
+            yield f"{path}: there are two columns '{name}'; keep one of them."
+            return
+    for column in filter(is_known, table):
+        values = pd.to_numeric(table[column], errors="coerce")
+        if not np.all(np.isfinite(values)):
+            row = table[~np.isfinite(values)].iloc[0]
+            yield f"{path}: {row['file']} has {column} = {row[column]}; give a number."
     for name in {"file", "pair"} & set(table):
         if table[name].isna().any() or table[name].duplicated().any():
             yield f"{path}: column '{name}' has empty or repeated entries; name every sim once."
 
 
-def _derive(table: pd.DataFrame) -> pd.DataFrame:
-    """Add h, Omega_b, S_8 and sigma_8 where they follow from other columns."""
-    derived = {
-        "h": (("H0",), lambda t: t["H0"] / 100),
-        "Omega_b": (("Omega_b_h2", "h"), lambda t: t["Omega_b_h2"] / t["h"] ** 2),
-        "S_8": (("sigma_8", "Omega_m"), lambda t: t["sigma_8"] * (t["Omega_m"] / 0.3) ** 0.5),
-        "sigma_8": (("S_8", "Omega_m"), lambda t: t["S_8"] / (t["Omega_m"] / 0.3) ** 0.5),
+def fixed_problems(path: str, parameters: Mapping[str, Any]) -> Iterator[str]:
+    """Compare a table with the numbers of the config that it does not have itself.
+
+    Omega_b h^2 in a table without h, for one, says what Omega_b is with the config's h.
+
+    Yields
+    ------
+    str
+        A sentence for the first sim that contradicts them.
+    """
+    table, columns = _read_columns(path)
+    known, _ = work_out(columns)
+    numbers = {
+        name: as_printed(f"theory.parameters.{name}", [entry] * len(table))
+        for name, entry in parameters.items()
+        if name in RANGES and name not in known and not isinstance(entry, Mapping)
     }
-    for name, (needed, function) in derived.items():
-        if name not in table and set(needed) <= set(table):
-            table = table.assign(**{name: function})
-    return table
+    for i, problem in work_out({**columns, **numbers})[1]:
+        yield f"{path}: {table['file'].iloc[i]} has {problem}"
 
 
 def parameter_problems(
