@@ -61,7 +61,13 @@ def test_maps_have_the_size_of_the_benchmarks_estimate():
 
 @pytest.mark.parametrize(
     ("mask", "fraction"),
-    [("octant", 1 / 8), ("full", 1), ({"caps": [{"area_deg2": 4125.3}] * 2}, 0.2), ("a.fits", 1)],
+    [
+        ("octant", 1 / 8),
+        ("full", 1),
+        ({"caps": [{"area_deg2": 4125.3}] * 2}, 0.2),
+        ("a.fits", 1),
+        ({"path": "a.fits", "caps": None}, 1),
+    ],
     ids=str,
 )
 def test_sky_fraction(mask, fraction):

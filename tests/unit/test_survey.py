@@ -417,10 +417,6 @@ class TestFootprint:
             observed_fraction(self.write(tmp_path, fraction), 16)
         assert word in str(caught.value) and "1 pixel" in str(caught.value)
 
-    def test_other_resolution_is_refused(self, tmp_path):
-        with pytest.raises(ConfigError, match="nside 8"):
-            observed_fraction(self.write(tmp_path, np.ones(768)), 16)
-
 
 class WhiteShells:
     """A tier of the tests: shells of white noise, `extra` of them its own."""

@@ -87,7 +87,7 @@ class SimCost:
     def sky_fraction(self) -> float:
         """Return the part of the sky in the footprint; 1, an upper limit, for masks in files."""
         mask = self.simulate["survey"]["mask"]
-        if isinstance(mask, Mapping):
+        if isinstance(mask, Mapping) and mask.get("caps"):
             return min(sum(cap["area_deg2"] for cap in mask["caps"]) / DEG2_OF_SKY, 1.0)
         return 1 / 8 if mask == "octant" else 1.0
 

@@ -151,7 +151,8 @@ class Plan:
     def survey_files(self) -> list[str]:
         """Return the user's files that describe the survey: mask and redshift distributions."""
         mask, redshifts = (self.simulate["survey"][key] for key in ("mask", "redshifts"))
-        files = [mask] if isinstance(mask, str) and mask not in ("octant", "full") else []
+        path = mask.get("path") if isinstance(mask, Mapping) else mask
+        files = [path] if path and path not in ("octant", "full") else []
         return [*files, redshifts["path"]] if redshifts["kind"] == "file" else files
 
     def first_sim(self, wildcards: Any) -> int:

@@ -1,14 +1,16 @@
 """The footprint: which part of each pixel the survey observes."""
 
+import logging
 from collections.abc import Mapping
 from os.path import isfile
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from mflens.errors import ConfigError
-from mflens.problems import line
+from mflens.simulate.mask_files import KEY, read_mask
+
+logger = logging.getLogger(__name__)
 
 DEG2_OF_SKY = 4 * np.pi * (180 / np.pi) ** 2
 
@@ -20,9 +22,10 @@ def observed_fraction(mask: str | Mapping[str, Any], nside: int) -> np.ndarray:
     ----------
     mask
         `octant` (0 < lon < 90 deg, lat > 0), `full`, `{caps: [{lon_deg, lat_deg, area_deg2}]}`
-        (spherical caps), or the path of a HEALPix FITS mask with values from 0 to 1.
+        (spherical caps), or a HEALPix FITS mask with values from 0 to 1: its path, or
+        `{path, column}`; see `read_mask`.
     nside
-        Resolution of the maps, which a mask file must have.
+        Resolution of the maps.
 
     Raises
     ------
@@ -31,15 +34,16 @@ def observed_fraction(mask: str | Mapping[str, Any], nside: int) -> np.ndarray:
     """
     import healpy
 
+    file = mask_file(mask)
+    if file:
+        return _read(file, nside)
     pixel = np.arange(12 * nside**2)
     if isinstance(mask, Mapping):
         return _inside_caps(mask["caps"], nside).astype(float)
     if mask == "full":
         return np.ones(pixel.size)
-    if mask == "octant":
-        theta, phi = healpy.pix2ang(nside, pixel, nest=True)
-        return ((theta < np.pi / 2 - 1e-9) & (phi < np.pi / 2)).astype(float)
-    return _read_mask(mask, nside)
+    theta, phi = healpy.pix2ang(nside, pixel, nest=True)
+    return ((theta < np.pi / 2 - 1e-9) & (phi < np.pi / 2)).astype(float)
 
 
 def _inside_caps(caps: list[Mapping[str, float]], nside: int) -> np.ndarray:
@@ -55,32 +59,21 @@ def _inside_caps(caps: list[Mapping[str, float]], nside: int) -> np.ndarray:
     return inside
 
 
-def _read_mask(path: str, nside: int) -> np.ndarray:
-    import healpy
-
-    key = "simulate.survey.mask"
+def _read(mask: Mapping[str, Any], nside: int) -> np.ndarray:
+    """Return the fractions of a mask in a file, NESTED, and log what was read."""
+    path = mask["path"]
     if not isfile(path):
         raise ConfigError(
-            f"{key}: there is no file '{path}'; give octant, full, caps or the path of a FITS mask."
+            f"{KEY}: there is no file '{path}'; give octant, full, caps or the path of a FITS mask."
         )
-    try:
-        values = healpy.read_map(Path(path), nest=True, dtype=float)
-        found = healpy.get_nside(values)
-    except Exception as error:  # healpy and astropy raise many kinds
-        raise ConfigError(
-            f"{key}: '{path}' is no HEALPix FITS map ({line(error)}); give another file."
-        ) from error
-    if found != nside:
-        raise ConfigError(
-            f"{key}: '{path}' has nside {found} but simulate.nside = {nside}; "
-            "regrade the mask or change nside."
-        )
-    # partial maps mark what they leave out with UNSEEN
-    values[values == healpy.UNSEEN] = 0.0
-    wrong = ~((values >= 0) & (values <= 1))
-    if np.any(wrong):
-        raise ConfigError(
-            f"{key}: '{path}' holds {values[wrong][0]} in {np.count_nonzero(wrong)} pixel(s); give "
-            "a mask with values from 0 to 1, NaN nowhere."
-        )
-    return values
+    fraction, notes = read_mask(path, nside, mask.get("column"))
+    for note in notes:
+        logger.info(note)
+    return fraction
+
+
+def mask_file(mask: str | Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return path and, if named, column of a mask that is a file, None of any other."""
+    if isinstance(mask, Mapping):
+        return {k: v for k, v in mask.items() if v is not None} if mask.get("path") else None
+    return None if mask in ("octant", "full") else {"path": mask}

@@ -75,13 +75,21 @@ def check_nuisances(config: Config) -> Iterator[str]:
 
 
 def check_mask(config: Config) -> Iterator[str]:
-    """Check that a mask has the resolution of the maps and some sky in it."""
+    """Check that a mask is of one kind, that its file can be read and that it has some sky."""
     mask, nside = config["simulate"]["survey"]["mask"], config["simulate"]["nside"]
     if mask in ("octant", "full"):
         return
-    from mflens.simulate.footprint import observed_fraction
+    from mflens.simulate.footprint import mask_file, observed_fraction
 
     if isinstance(mask, Mapping):
+        kinds = [name for name in ("caps", "path") if mask.get(name) is not None]
+        if len(kinds) != 1 or ("caps" in kinds and mask.get("column") is not None):
+            yield (
+                f"{KEY}.mask: it has {' and '.join(kinds) or 'neither caps nor path'}; give caps, "
+                "or path and perhaps column, and set the others to null."
+            )
+            return
+    if not mask_file(mask):
         # caps are areas: a coarse look will do, a fine one may not fit into memory
         nside = min(nside, NSIDE_OF_LOOK)
     try:
