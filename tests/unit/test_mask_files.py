@@ -299,7 +299,8 @@ class TestOtherFiles:
         ("said", "word"),
         [
             ("G", "Galactic"), ("GALACTIC", "Galactic"), ("C", "equatorial"),
-            ("ICRS", "equatorial"), ("Equatorial", "equatorial"), ("E", "ecliptic"), ("ecliptic", "ecliptic"),
+            ("ICRS", "equatorial"), ("Equatorial", "equatorial"),
+            ("E", "ecliptic"), ("ecliptic", "ecliptic"),
             ("X", "unknown"), (None, "does not say"),
         ],
     )  # fmt: skip
