@@ -9,8 +9,10 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
+import sys
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -27,7 +29,7 @@ PathLike = str | os.PathLike[str]
 Record = dict[str, Any]
 
 RECORDED_PACKAGES = ("glass", "healpy", "ducc0", "camb", "pysco-nbody", "numpy", "torch")
-SAME_RULES = {"simulate_costly_maps": "simulate_maps"}  # that only ask a cluster for more
+SCRIPTS = Path(__file__).parents[2] / "scripts"
 FOLDER = "provenance"  # of the records, below the results
 RUN_CONFIG = "run.yaml"
 DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
@@ -72,16 +74,57 @@ def origin() -> dict[str, str]:
             versions[package] = version(package)
         except PackageNotFoundError:
             versions[package] = "not installed"
+    return {"git_commit": commit_of(Path(__file__).resolve()), "versions": json.dumps(versions)}
+
+
+def commit_of(path: Path) -> str:
+    """Return the commit that is checked out in the git repository around a file, or `unknown`.
+
+    It is read from git's files: git itself refuses a clone that another user owns, and is not
+    there in every container.
+    """
+    folder = next((p for p in path.parents if (p / ".git").exists()), None)
+    if folder is None:
+        return "unknown"
     try:
-        commit = subprocess.run(
-            ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"],
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout.strip()
+        return _read_head(folder / ".git")
+    except (OSError, ValueError, LookupError):  # references are stored in another way
+        return _ask_git(folder)
+
+
+def _read_head(git: Path) -> str:
+    """Return the commit that HEAD names, itself or by a branch.
+
+    Raises
+    ------
+    OSError, ValueError, LookupError
+        If it cannot be found in loose or packed references.
+    """
+    if git.is_file():  # of a worktree or a submodule: where its files are
+        git = git.parent / git.read_text().removeprefix("gitdir:").strip()
+    shared = git / "commondir"
+    common = git / shared.read_text().strip() if shared.is_file() else git
+    name = (git / "HEAD").read_text().strip()
+    while name.startswith("ref:"):
+        name = name.removeprefix("ref:").strip()
+        loose = next((p / name for p in (git, common) if (p / name).is_file()), None)
+        if loose:
+            name = loose.read_text().strip()
+        else:
+            packed = (row.split() for row in (common / "packed-refs").read_text().splitlines())
+            name = {row[-1]: row[0] for row in packed}[name]
+    if not re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", name):
+        raise ValueError(f"HEAD is {name}")
+    return name
+
+
+def _ask_git(folder: Path) -> str:
+    command = ["git", "-c", f"safe.directory={folder}", "-C", str(folder), "rev-parse", "HEAD"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
-        commit = "unknown"
-    return {"git_commit": commit, "versions": json.dumps(versions)}
+        return "unknown"
+    return done.stdout.strip()
 
 
 def provenance() -> dict[str, Any]:
@@ -124,7 +167,7 @@ def start_record(snakemake: Any) -> None:
     config, results = snakemake.config, Path(snakemake.config["results_dir"])
     settings = dict(snakemake.params.items())
     wildcards = dict(snakemake.wildcards.items())
-    rule = SAME_RULES.get(snakemake.rule, snakemake.rule)
+    rule = rule_of_script() or snakemake.rule
     record = {
         "rule": rule,
         "wildcards": wildcards,
@@ -137,6 +180,17 @@ def start_record(snakemake: Any) -> None:
         "versions": json.loads(origin()["versions"]),
     }
     current.append(Job(results, tuple(map(Path, snakemake.output)), record))
+
+
+def rule_of_script() -> str:
+    """Return the rule whose script this process runs, nothing if it runs none.
+
+    A workflow that uses this one as a module gives its rules other names, and a rule that only asks
+    a cluster for more has the same script.
+    """
+    script = Path(getattr(sys.modules["__main__"], "__file__", None) or "")
+    is_ours = script.parent.name == SCRIPTS.name and (SCRIPTS / script.name).is_file()
+    return script.stem if is_ours else ""
 
 
 def checksums(results: Path, paths: Iterable[Path]) -> dict[str, str]:
