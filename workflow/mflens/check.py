@@ -13,6 +13,7 @@ from typing import Any
 from mflens.errors import ConfigError
 from mflens.plan import AUTO, DISK_TIERS, MESH_TIERS, n_inferred
 from mflens.problems import empty_prior, is_normal, line, not_increasing, repeated
+from mflens.run_folder import no_folder
 from mflens.schema import check_schema
 from mflens.simulate.disk_check import check_disk
 from mflens.simulate.survey_check import check_mask, check_nuisances, check_survey
@@ -71,8 +72,8 @@ def check_results(config: Config) -> Iterator[str]:
         yield f"{key} is not the shortest way to write it; write {plain!r}."
     elif max(len(os.fsencode(part)) for part in Path(folder).parts) > LONGEST_NAME:
         yield f"{key} has a name of more than {LONGEST_NAME} bytes; give a shorter one."
-    elif os.path.exists(folder) and not os.path.isdir(folder):
-        yield f"{key} is a file; name a folder or remove the file."
+    else:
+        yield from no_folder(folder)
 
 
 def check_prior(config: Config) -> Iterator[str]:
