@@ -3,18 +3,24 @@
 import os
 import sys
 
+from snakemake.exceptions import WorkflowError
 from snakemake.utils import min_version
 
 min_version("9.19")
 
+# of this file, also where another workflow uses it as a module; `workflow.basedir` is the other's
+ROOT = str(workflow.current_basedir)
+IS_FIRST = workflow.default_target is None  # no rule of another workflow stands before these
+if not os.path.isdir(f"{ROOT}/workflow/mflens"):
+    raise WorkflowError(f"{ROOT} is no clone of mflens on this machine; name the Snakefile of one.")
 # the package beside this file is the one that runs, in this process and in every job
-sys.path.insert(0, f"{workflow.basedir}/workflow")
+sys.path.insert(0, f"{ROOT}/workflow")
 os.environ.update(PYTHONPATH=os.pathsep.join(filter(None, [sys.path[0], os.getenv("PYTHONPATH")])))
 
 
 for name in ["config", "g_and_k", "ornstein_uhlenbeck", "toggle_switch", "camels"]:
 
-    configfile: f"{workflow.basedir}/config/{name}.yaml"
+    configfile: f"{ROOT}/config/{name}.yaml"
 
 
 STAGES = "theory simulate compress infer evaluate report tasks tasks_design tasks_report benchmarks"
@@ -26,7 +32,7 @@ for name in ["common", *STAGES.split(), "report_verify"]:
 rule all:
     message:
         "Posteriors, calibration, figures and tables of the run are complete."
-    default_target: True
+    default_target: IS_FIRST
     input:
         tables=TABLES,
         figures=FIGURES,

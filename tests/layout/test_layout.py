@@ -133,7 +133,7 @@ def test_main_has_no_defaults_for_values(path):
 
 @pytest.mark.parametrize(
     ("path", "limit"),
-    [(ROOT / "Snakefile", 40), (ROOT / "workflow/rules/common.smk", 60)]
+    [(ROOT / "Snakefile", 50), (ROOT / "workflow/rules/common.smk", 75)]
     + [(path, 400) for path in MODULES],
     ids=lambda value: name(value) if isinstance(value, Path) else None,
 )

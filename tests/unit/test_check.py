@@ -8,12 +8,14 @@ from pathlib import Path
 import healpy
 import numpy as np
 import pytest
+import yaml
 from astropy.cosmology import Flatw0waCDM
 
 from configs import ROOT, merge, read_config
 from mflens.check import check_config
 from mflens.errors import ConfigError
 from mflens.plan import compressor_network
+from mflens.schema import with_numbers
 from mflens.simulate.survey_check import comoving_distance
 
 UNIFORM = {"prior": "uniform", "min": 0.1, "max": 0.5}
@@ -74,6 +76,66 @@ def test_other_good_values_pass(config, path, value):
     check_config(merge(config, at(path, value)))
 
 
+MISREAD = ["1e8", "1.0e8", "1e-3", "5e+2", "1.e4", ".5e0", "-1.0E3", "+2e1", "3", "0.26", "'0.3'"]
+
+
+@pytest.mark.parametrize("text", MISREAD)
+def test_numbers_that_yaml_takes_for_text_are_numbers(config, text):
+    """In all places: by itself, in a list, in a prior, beside another type, at any depth."""
+    value = yaml.safe_load(f"x: {text}")["x"]
+    wanted = float(text.strip("'"))
+    parts = {
+        "theory.k_max_h_mpc": value,
+        "theory.parameters.Omega_m.min": value,
+        "theory.parameters.h": value,
+        "simulate.survey.sigma_e": value,
+        "simulate.survey.n_gal_arcmin2": [5.0, value],
+        "tasks.g_and_k.training.learning_rate": value,
+        "benchmarks.cost.lognormal.nside": [256, value],
+        "simulate.tiers.mine.class": value,
+    }
+    for path, entry in parts.items():
+        config = merge(config, at(path, entry))
+    config["simulate"]["tiers"]["mine"]["depth"] = value
+    found = with_numbers(config)
+    assert found["theory"]["k_max_h_mpc"] == wanted
+    assert found["theory"]["parameters"]["Omega_m"]["min"] == wanted
+    assert found["theory"]["parameters"]["h"] == wanted
+    assert found["simulate"]["survey"]["sigma_e"] == wanted
+    assert found["simulate"]["survey"]["n_gal_arcmin2"] == [5.0, wanted]
+    assert found["tasks"]["g_and_k"]["training"]["learning_rate"] == wanted
+    assert found["benchmarks"]["cost"]["lognormal"]["nside"] == [256, wanted]
+    # what may be text stays what it is
+    assert found["simulate"]["tiers"]["mine"] == config["simulate"]["tiers"]["mine"]
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "wanted"),
+    [
+        ("simulate.nside", "32", 32),
+        ("simulate.chunk_size.bulk", "16", 16),
+        ("simulate.chunk_size.bulk", "auto", "auto"),
+        ("simulate.nside", "1e4", "1e4"),  # a float is no number of anything
+        ("theory.k_max_h_mpc", "nan", "nan"),
+        ("theory.k_max_h_mpc", "1e999", "1e999"),
+        ("theory.k_max_h_mpc", "1,5", "1,5"),
+        ("theory.power", "3", "3"),
+        ("results_dir", "2024", "2024"),
+    ],
+)
+def test_text_is_a_number_where_one_is_wanted(config, path, text, wanted):
+    value = with_numbers(merge(config, at(path, text)))
+    for key in path.split("."):
+        value = value[key]
+    assert value == wanted
+    assert type(value) is type(wanted)
+
+
+def test_numbers_as_text_change_nothing_else(config):
+    assert with_numbers(config) == config
+    assert list(with_numbers(config)["theory"]["parameters"]) == [*config["theory"]["parameters"]]
+
+
 def test_user_tier_on_the_ladder(config):
     overlay = at("simulate.tiers.mine", {"class": f"{__name__}.MyTier", "depth": 3})
     check_config(merge(config, overlay) | {"ladder": ["lognormal", "mine"]})
@@ -91,7 +153,10 @@ BAD = [
     ("simulate.nside", 16.0, ["simulate.nside", "16.0", "integer"]),
     ("simulate.nside", True, ["simulate.nside", "True", "integer"]),
     ("simulate.nside", None, ["simulate.nside", "None", "integer"]),
-    ("infer.training.learning_rate", "1e-3", ["learning_rate", "'1e-3'", "1.0e-3"]),
+    ("infer.training.learning_rate", "1e-3", ["learning_rate", "'1e-3'", "write 0.001)"]),
+    ("infer.training.learning_rate", "1.0e8", ["'1.0e8'", "write 100000000.0)"]),
+    ("infer.training.learning_rate", "1e-6", ["'1e-6'", "write 1.0e-06)"]),
+    ("simulate.sims.bulk", "1e4", ["simulate.sims.bulk", "'1e4'", "write 10000)"]),
     ("simulate.mesh", 3, ["simulate.mesh", "3", "mapping"]),
     ("ladder", "lognormal", ["ladder", "'lognormal'", "list"]),
     ("ladder", [], ["ladder", "[]", "fewer"]),

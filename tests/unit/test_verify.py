@@ -5,12 +5,12 @@ import fcntl
 import numpy as np
 import pytest
 
-from configs import DEFAULTS, read_config
+from configs import read_config
 from jobs import Named, job
 from mflens import io
 from mflens import verify as v
 from mflens.dependencies import fingerprint
-from mflens.errors import DataError
+from mflens.errors import ConfigError, DataError
 from mflens.provenance import load_record, record_path, sha256_of, write_run_config
 
 CODE = fingerprint(v.ROOT / "scripts/measure_spectra.py")
@@ -135,7 +135,45 @@ def test_config_to_check_against(results, root):
     assert v.read_config(results, [overlay]) == v.read_config(results, [])
     with pytest.raises(DataError, match=r"no\.yaml cannot be read"):
         v.read_config(results, ["no.yaml"])
-    assert tuple(DEFAULTS) == v.DEFAULTS
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "there --configfile a.yaml b.yaml --repair",
+        "--configfile a.yaml b.yaml --repair there",
+        "--configfile a.yaml b.yaml there --repair",
+        "--repair --configfile a.yaml --configfile b.yaml there",
+        "--configfile a.yaml there --configfile b.yaml --repair",
+    ],
+)
+def test_command_line_in_any_order(tmp_path, monkeypatch, line):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "there").mkdir()
+    chosen = v.parse(line.split())
+    assert (chosen.results, chosen.configfile) == ("there", ["a.yaml", "b.yaml"])
+    assert chosen.repair
+
+
+def test_command_line_without_results(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert v.parse([]).results == v.parse(["--configfile", "a.yaml"]).results == "results"
+
+
+def test_overlays_are_read_as_in_a_run(results, tmp_path):
+    overlay = tmp_path / "overlay.yaml"
+    overlay.write_text("theory: {k_max_h_mpc: 2e0}\n")
+    assert v.read_config(results, [str(overlay)])["theory"]["k_max_h_mpc"] == 2.0
+    overlay.write_text("simulate: {nside: 32}\nsimulate: {ell_max: 64}\n")
+    with pytest.raises(ConfigError, match=r"overlay\.yaml: the key simulate is given twice"):
+        v.read_config(results, [str(overlay)])
+
+
+def test_the_config_of_the_last_run_is_no_product(results):
+    """A workflow that uses this one as a module may not write it."""
+    missing = v.Finding("run.yaml", "missing", "", "run.yaml")
+    others = [v.Finding("run.yaml", "broken"), v.Finding("a/run.yaml", "missing")]
+    assert v.faults([missing, *others]) == others
 
 
 def test_nothing_to_check_is_one_sentence(tmp_path, capsys):

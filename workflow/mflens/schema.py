@@ -1,7 +1,9 @@
 """The config against its schema, with the errors told in sentences."""
 
 import math
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from copy import deepcopy
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
@@ -17,6 +19,9 @@ from mflens.errors import ConfigError
 SCHEMA = Path(__file__).parents[1] / "schemas" / "config.schema.yaml"
 
 SMALLEST, LARGEST = 1e-20, 1e20  # of a number but 0: powers of others overflow
+
+# a number by YAML 1.2; PyYAML reads 1.1, where 1e-3 and 1.0e8 are text for want of a dot or a sign
+NUMBER = re.compile(r"[-+]?(\.\d+|\d+(\.\d*)?)([eE][-+]?\d+)?", re.ASCII)
 
 # an unknown key comes first: a misspelt one is the reason why the right one is missing
 ORDER = ("additionalProperties", "required", "type")
@@ -41,6 +46,51 @@ def check_schema(config: Mapping[str, Any]) -> None:
                 f"{path}: {_show(value)} is beyond all reason; give 0 or a number whose size is "
                 f"from {SMALLEST:g} to {LARGEST:g}."
             )
+
+
+def with_numbers(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a config in which text that says a number is one, where a number is wanted.
+
+    That is `1e-3` and `1.0e8`, which YAML 1.1 takes for text, and what stands in quotes.
+    """
+    found = deepcopy(dict(config))
+    while wrong := dict(_numbers_as_text(_validator().iter_errors(found))):
+        for path, value in wrong.items():
+            node: Any = found
+            for part in path[:-1]:
+                node = node[part]
+            node[path[-1]] = value
+    return found
+
+
+def _numbers_as_text(errors: Iterable[ValidationError]) -> Iterator[tuple[tuple, int | float]]:
+    """Yield path and value of every text that is refused and would not be as the number it says."""
+    for error in errors:
+        # of a node that may be one of several things, the errors as each of them
+        yield from _numbers_as_text(error.context or [])
+        value, wanted = _number(error.instance), error.validator_value
+        if error.validator == "type" and value is not None and _is_one(value, wanted):
+            yield tuple(error.absolute_path), value
+
+
+def _is_one(value: Any, wanted: str | list[str]) -> bool:
+    """Say whether a value is of a type of JSON schema, or of one of several."""
+    types = [wanted] if isinstance(wanted, str) else wanted
+    return any(_validator().is_type(value, name) for name in types)
+
+
+def _number(text: Any) -> int | float | None:
+    """Return the number that a text says, None if it says none that a float can hold."""
+    if not isinstance(text, str) or not NUMBER.fullmatch(text):
+        return None
+    if text.lstrip("+-").isdecimal():
+        return int(text)
+    return float(text) if math.isfinite(float(text)) else None
+
+
+def sections() -> list[str]:
+    """Return the keys at the top of a config."""
+    return list(_validator().schema["properties"])
 
 
 @cache
@@ -133,13 +183,13 @@ def _options(choices: Any) -> str:
 
 
 def _yaml_hint(value: Any, wanted: list[str]) -> str:
-    try:
-        is_number = isinstance(value, str) and math.isfinite(float(value))
-    except ValueError:
-        is_number = False
-    if is_number and {"number", "integer"} & set(wanted):
-        return " (YAML takes quoted numbers and those like 1e-3 as text: write 1.0e-3)"
-    return ""
+    """Say how to write the number that a text says."""
+    number = _number(value)
+    if number is None or not {"number", "integer"} & set(wanted):
+        return ""
+    if "number" not in wanted and float(number).is_integer():
+        number = int(number)
+    return f" (YAML reads it as text: write {yaml.safe_dump(number).split()[0]})"
 
 
 def _meaning(error: ValidationError, *more: str) -> str:

@@ -21,10 +21,10 @@ from typing import Any
 import yaml
 
 from mflens.check import check_config
+from mflens.config_files import ROOT, default_files, read_files
 from mflens.dependencies import fingerprint
 from mflens.errors import DataError, MflensError
 from mflens.plan import Plan
-from mflens.problems import line
 from mflens.provenance import (
     FOLDER,
     RUN_CONFIG,
@@ -36,10 +36,8 @@ from mflens.provenance import (
     record_path,
     sha256_of,
 )
+from mflens.schema import with_numbers
 
-ROOT = Path(__file__).parents[2]
-# what the Snakefile reads
-DEFAULTS = ("config", "g_and_k", "ornstein_uhlenbeck", "toggle_switch", "camels")
 REMOVED = "removed.json"  # below the records: what the target `repair` makes anew
 AFTERWARDS = (
     "The target `repair` makes these anew, and a run after it what follows from them if they come "
@@ -308,8 +306,12 @@ def report(findings: Sequence[Finding]) -> list[str]:
 
 
 def faults(findings: Sequence[Finding]) -> list[Finding]:
-    """Return what makes the results other than they should be."""
-    return [finding for finding in findings if finding.state in ("broken", "stale", "missing")]
+    """Return what makes the results other than they should be.
+
+    Without `run.yaml` no product is: a workflow that uses this one as a module may not write it.
+    """
+    wrong = [finding for finding in findings if finding.state in ("broken", "stale", "missing")]
+    return [f for f in wrong if (f.path, f.state) != (RUN_CONFIG, "missing")]
 
 
 def read_config(results: Path, overlays: Sequence[str]) -> dict[str, Any]:
@@ -317,44 +319,36 @@ def read_config(results: Path, overlays: Sequence[str]) -> dict[str, Any]:
 
     Raises
     ------
-    DataError
-        If a file cannot be read.
+    MflensError
+        If a file cannot be read, is no config or holds a key twice.
     """
-    defaults = [ROOT / f"config/{name}.yaml" for name in DEFAULTS]
-    paths = [*defaults, *map(Path, overlays)] if overlays else [results / RUN_CONFIG]
-    config: dict[str, Any] = {}
-    for path in paths:
-        try:
-            read = yaml.safe_load(path.read_text())
-        except (OSError, ValueError, yaml.YAMLError) as error:
-            raise DataError(f"{path} cannot be read ({line(error)}); name another file.") from error
-        if not isinstance(read, dict):
-            raise DataError(f"{path} holds no config; name another file.")
-        config = _merge(config, read)
-    return config | {"results_dir": str(results)}
-
-
-def _merge(base: Mapping[str, Any], overlay: Mapping[str, Any]) -> dict[str, Any]:
-    """Merge an overlay as Snakemake does: mappings deeply, everything else replaced."""
-    both = {k for k, v in overlay.items() if isinstance(v, dict) and isinstance(base.get(k), dict)}
-    return {**base, **overlay} | {k: _merge(base[k], overlay[k]) for k in both}
+    paths = [*default_files(), *map(Path, overlays)] if overlays else [results / RUN_CONFIG]
+    return with_numbers(read_files(paths)) | {"results_dir": str(results)}
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """Return the options of the command line."""
+    """Return the options of the command line, in whatever order they stand."""
     parser = argparse.ArgumentParser(
         prog="python -m mflens.verify",
         description="Check every product of a run: its bytes, its config, its code.",
     )
-    parser.add_argument("results", nargs="?", default="results", help="folder of the results")
+    parser.add_argument("results", nargs="?", help="folder of the results (results)")
     parser.add_argument("--repair", action="store_true", help="remove what is broken or stale")
     parser.add_argument(
         "--configfile",
         nargs="+",
+        action="extend",
         default=[],
         help="overlays to check against, as in a run; without, the config of the last run",
     )
-    return parser.parse_args(arguments)
+    chosen = parser.parse_args(arguments)
+    # behind --configfile, the folder of the results counts as one more file
+    folders = [name for name in chosen.configfile if os.path.isdir(name)]
+    if chosen.results is None and len(folders) == 1:
+        chosen.results = folders[0]
+        chosen.configfile.remove(folders[0])
+    chosen.results = chosen.results or "results"
+    return chosen
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

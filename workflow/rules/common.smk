@@ -1,18 +1,30 @@
 from copy import deepcopy
 
-from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
 
 from mflens.check import check_config
+from mflens.config_files import check_given, check_module, for_module, with_types
 from mflens.dependencies import fingerprint
 from mflens.errors import MflensError
 from mflens.job import LIBRARY_SETTINGS
 from mflens.needs import Needs, chunk_sizes
 from mflens.plan import Plan
 from mflens.run_folder import AFTER_A_FAILURE, open_results
+from mflens.schema import with_numbers
 from mflens.tasks.plan import TaskPlan
 from mflens.theory.parameters import given
 
+IS_MODULE = not workflow.modifier.is_main_snakefile()
+VALUES = workflow.config_settings.config_args  # behind --config
 try:
+    if workflow.is_main_process:
+        check_given(workflow.configfiles, VALUES, sys.argv[1:])
+    if IS_MODULE:
+        check_module(ROOT, workflow.modifier.path_modifier.replace_prefix("results/x"))
+        config, aside = for_module(config)
+        if aside and workflow.is_main_process:
+            logger.info(f"mflens leaves aside what it does not know of its config: {aside}")
+    config = with_numbers(with_types(config, VALUES))
     check_config(config)
 except MflensError as error:
     raise WorkflowError(str(error)) from None
@@ -43,7 +55,7 @@ onstart:
     global run_lock
     try:
         # `verify` compares results with any config
-        run_lock = open_results(WHOLE_CONFIG, record="verify" not in sys.argv)
+        run_lock = open_results(WHOLE_CONFIG, record=rules.verify.rule.name not in sys.argv)
     except MflensError as error:
         raise WorkflowError(str(error)) from None
 
@@ -54,7 +66,7 @@ onerror:
 
 def code(rule_name):
     """Fingerprint of a rule's script, the modules behind it and, of maps, the user's files."""
-    script = f"{workflow.basedir}/scripts/{rule_name}.py"
+    script = f"{ROOT}/scripts/{rule_name}.py"
     if rule_name != "simulate_maps":
         return fingerprint(script)
     return fingerprint(script, USER_CLASSES, PLAN.survey_files)

@@ -1,5 +1,5 @@
 # what --software-deployment-method apptainer runs in; built from envs/mflens.def
-container: f"{workflow.basedir}/envs/mflens.sif"
+container: f"{ROOT}/envs/mflens.sif"
 
 
 rule draw_parameters:
