@@ -173,6 +173,14 @@ class TestModule:
         assert overlay == {"simulate": {"nside": 32}, "infer": {"n_high": [8]}}
         assert c.for_module(found)[0] == found, "a whole config stays as it is"
 
+    def test_its_keys_have_the_order_of_a_run(self):
+        """As Snakemake merges: the overlay, then the defaults of the Snakefile, and it again."""
+        overlay = {"theory": {"parameters": {"n_s": {"prior": "normal"}, "h": 0.7}}, "seed": 2}
+        snakemakes = {}
+        for part in (overlay, read_config(), overlay):
+            update_config(snakemakes, part)
+        assert json.dumps(c.for_module(overlay)[0]) == json.dumps(snakemakes)
+
     def test_keys_of_the_other_workflow_are_left_aside(self):
         found, aside = c.for_module({"samples": "units.tsv", "mflens": "../mflens", "seed": 3})
         assert aside == ["samples", "mflens"]

@@ -164,6 +164,9 @@ def test_overlays_are_read_as_in_a_run(results, tmp_path):
     overlay = tmp_path / "overlay.yaml"
     overlay.write_text("theory: {k_max_h_mpc: 2e0}\n")
     assert v.read_config(results, [str(overlay)])["theory"]["k_max_h_mpc"] == 2.0
+    overlay.write_text("theory: {parameters: {n_s: 0.9, h: 0.7}}\n")
+    found = v.read_config(results, [str(overlay)])["theory"]["parameters"]
+    assert [*found][:3] == ["n_s", "h", "Omega_m"], "the order of a run's columns"
     overlay.write_text("simulate: {nside: 32}\nsimulate: {ell_max: 64}\n")
     with pytest.raises(ConfigError, match=r"overlay\.yaml: the key simulate is given twice"):
         v.read_config(results, [str(overlay)])

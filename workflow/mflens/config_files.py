@@ -206,12 +206,16 @@ def for_module(config: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     known = sections()
     own = [key for key in config if key not in known and not get_close_matches(str(key), known)]
     given = {key: value for key, value in config.items() if key not in own}
-    return merge(read_files(default_files()), given), own
+    return over_defaults(given), own
 
 
-def default_files() -> list[Path]:
-    """Return the config files that the Snakefile reads."""
-    return [ROOT / f"config/{name}.yaml" for name in DEFAULTS]
+def over_defaults(overlay: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an overlay over the defaults, its keys first, as Snakemake has them.
+
+    The order of parameters is that of their columns in all products.
+    """
+    defaults = read_files([ROOT / f"config/{name}.yaml" for name in DEFAULTS])
+    return merge(merge(overlay, defaults), overlay)
 
 
 def read_files(paths: Sequence[Path]) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from typing import Any
 import yaml
 
 from mflens.check import check_config
-from mflens.config_files import ROOT, default_files, read_files
+from mflens.config_files import ROOT, over_defaults, read_files
 from mflens.dependencies import fingerprint
 from mflens.errors import DataError, MflensError
 from mflens.plan import Plan
@@ -322,8 +322,11 @@ def read_config(results: Path, overlays: Sequence[str]) -> dict[str, Any]:
     MflensError
         If a file cannot be read, is no config or holds a key twice.
     """
-    paths = [*default_files(), *map(Path, overlays)] if overlays else [results / RUN_CONFIG]
-    return with_numbers(read_files(paths)) | {"results_dir": str(results)}
+    if overlays:
+        config = over_defaults(read_files([Path(overlay) for overlay in overlays]))
+    else:
+        config = read_files([results / RUN_CONFIG])
+    return with_numbers(config) | {"results_dir": str(results)}
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -18,8 +18,6 @@ from mflens.errors import DataError
 from mflens.problems import line
 from mflens.simulate.on_disk.coverage import empty_part
 
-ORDERINGS = ("ring", "nested")
-
 
 @dataclass(frozen=True)
 class ShellFile:
@@ -122,19 +120,6 @@ def check_coverage(density: np.ndarray, path: Path) -> None:
             f"{path} covers part of the sky only, {empty:.0%} of it is empty; shear is made of the "
             "density of the whole sky, give maps of the full sky."
         )
-
-
-def to_ring(values: np.ndarray, ordering: Any, path: Path) -> np.ndarray:
-    """Return maps, shape (..., n_pix), in RING order."""
-    import healpy
-
-    name = ordering.decode() if isinstance(ordering, bytes) else str(ordering)
-    if name.lower() not in ORDERINGS:
-        raise DataError(f"{path} has the pixel ordering '{name}'; give ring or nested.")
-    if name.lower() == "ring":
-        return values
-    n_side = healpy.npix2nside(values.shape[-1])
-    return values[..., healpy.ring2nest(n_side, np.arange(values.shape[-1]))]
 
 
 def join_edges(near: np.ndarray, far: np.ndarray, path: Path) -> np.ndarray:

@@ -12,8 +12,8 @@ from mflens.simulate.on_disk.files import (
     first,
     join_edges,
     reading,
-    to_ring,
 )
+from mflens.simulate.on_disk.ordering import to_ring
 
 CM_PER_MPC = 3.0856775814913673e24
 

@@ -7,15 +7,8 @@ from typing import Any
 import numpy as np
 
 from mflens.errors import DataError
-from mflens.simulate.on_disk.files import (
-    ORDERINGS,
-    ShellFile,
-    check_edges,
-    density_contrast,
-    reading,
-    text,
-    to_ring,
-)
+from mflens.simulate.on_disk.files import ShellFile, check_edges, density_contrast, reading, text
+from mflens.simulate.on_disk.ordering import ORDERINGS, to_ring
 
 EDGE_UNITS = ("redshift", "Mpc", "Mpc/h")
 
@@ -62,7 +55,9 @@ def read_fits_shells(path: Path) -> ShellFile:
     def maps() -> Iterator[np.ndarray]:
         for i in range(n_shells):
             with reading(path):
-                values = healpy.read_map(path, field=i, dtype=None)
+                # as they are in the file
+                values = healpy.read_map(path, field=i, dtype=None, nest=None)
+                values = to_ring(values, header["ORDERING"], path)
                 yield density_contrast(values, text(header["UNIT"]), path)
 
     return ShellFile(path, check_edges(edges, path), unit, maps)
@@ -115,9 +110,10 @@ def read_fits_shear(path: Path) -> np.ndarray:
     header = fits_header(path)
     with reading(path):
         n_columns, convention = int(header["TFIELDS"]), text(header["POLCCONV"])
-        columns = [healpy.read_map(path, field=i, dtype=None) for i in range(n_columns)]
+        # as they are in the file
+        columns = [healpy.read_map(path, field=i, dtype=None, nest=None) for i in range(n_columns)]
         values = np.stack(columns).reshape(n_columns // 2, 2, -1)
-    return check_shear(values, convention, path)
+    return check_shear(to_ring(values, header["ORDERING"], path), convention, path)
 
 
 def check_shear(values: np.ndarray, convention: str, path: Path) -> np.ndarray:
