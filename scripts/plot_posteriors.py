@@ -14,12 +14,13 @@ def main(
     samples: Sequence[str], pdf: str, png: str, parameters: dict[str, Any], triangle_sims: int
 ) -> None:
     """Draw the first test sims; `samples` are files of one n_high, one per method."""
-    prior = Prior(parameters)
     draws, n_high = {}, 0
     for path in samples:
         arrays, attributes = read_hdf5(path, ["sim", "theta", "samples"])
         draws[str(attributes["method"])] = arrays["samples"][:triangle_sims]
         n_high = max(n_high, int(attributes["n_high"]))
+    # in the order of the samples' columns
+    prior = Prior({name: parameters[name] for name in attributes["parameters"]})
     figure = plot_posteriors(
         draws,
         arrays["theta"][:triangle_sims],

@@ -3,7 +3,7 @@
 from mflens.errors import DataError
 from mflens.io import read_hdf5
 from mflens.job import start_job
-from mflens.prior import LATEX
+from mflens.prior import symbol
 from mflens.report.sky import plot_sky
 from mflens.report.style import save_figure
 
@@ -18,7 +18,7 @@ def main(low: str, high: str, pdf: str, png: str) -> None:
     if cheap["convergence_sim"][0] != sim:
         raise DataError(f"{low} and {high} hold different sims; delete both and run again.")
     parameters = ", ".join(
-        f"${LATEX.get(name, name)} = {value:.3f}$"
+        f"${symbol(name)} = {value:.3f}$"
         for name, value in zip(attributes["parameters"], costly["theta"][0], strict=True)
     )
     figure = plot_sky(

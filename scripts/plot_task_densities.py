@@ -125,7 +125,7 @@ def main(
     toy = make_toy(task, options)
     prior, top = Prior(toy.parameters), f"test/{toy.ladder[-1]}"
     arrays, _ = read_hdf5(tiers, ["test/theta", top])
-    theta, x = (array[:, : evaluate["n_examples"]] for array in arrays.values())
+    theta, x = (arrays[name][:, : evaluate["n_examples"]] for name in ("test/theta", top))
     exact = read_hdf5(reference)[0] if reference else {}
     levels = [write_levels(run["levels"]) for run in runs.values()]
     by_levels = dict(zip(levels, models, strict=True))

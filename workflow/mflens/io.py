@@ -233,7 +233,7 @@ def read_benchmarks(paths: Sequence[PathLike], threads: Mapping[str, int]) -> pd
 
 
 def write_json(path: PathLike, content: Mapping[str, Any]) -> None:
-    """Write a JSON file atomically."""
+    """Write a JSON file atomically, keys sorted: an order that matters needs a list of its own."""
     with atomic(path) as temporary:
         temporary.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n")
 

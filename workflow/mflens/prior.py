@@ -57,7 +57,7 @@ class Prior:
     @property
     def latex(self) -> list[str]:
         """LaTeX symbols of the free parameters, without dollar signs."""
-        return [LATEX.get(name) or _symbol(name) for name in self.names]
+        return [symbol(name) for name in self.names]
 
     @property
     def bounds(self) -> np.ndarray:
@@ -103,11 +103,13 @@ class Prior:
         return {name: free.get(name, self.fixed.get(name, np.nan)) for name in self.parameters}
 
 
-def _symbol(name: str) -> str:
-    """Return a parameter's name as a symbol: a letter, Greek where it is one, and an index."""
-    for prefix, symbol in PER_BIN.items():
+def symbol(name: str) -> str:
+    """Return a parameter's LaTeX symbol: a known one, or a letter, Greek or not, and an index."""
+    if name in LATEX:
+        return LATEX[name]
+    for prefix, letter in PER_BIN.items():
         if name.startswith(f"{prefix}_"):
-            return f"{symbol}_{{{name[len(prefix) + 1 :]}}}"
+            return f"{letter}_{{{name[len(prefix) + 1 :]}}}"
     stem, _, index = name.partition("_")
     letter = f"\\{stem}" if stem in GREEK else stem
     return f"{letter}_{{{index}}}" if index else letter

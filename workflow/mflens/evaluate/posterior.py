@@ -62,7 +62,8 @@ def score_posterior(
     Returns
     -------
     dict
-        Numbers and lists, ready for JSON.
+        Numbers and lists, ready for JSON. `parameters` names the columns of `sbc_ranks`: JSON may
+        sort what is kept by name.
     """
     levels = hpd_levels(log_prob_samples, log_prob_truth, rng=rng)
     ranks = sbc_ranks(theta, samples)
@@ -75,6 +76,7 @@ def score_posterior(
         "nlpd_minus_prior_sims": gain.tolist(),
         "coverage_level": LEVELS.tolist(),
         "coverage": coverage(levels, LEVELS).tolist(),
+        "parameters": list(names),
         "sbc_ranks": ranks.tolist(),
         "n_samples": samples.shape[1],
         "sbc_ks_p": dict(zip(names, uniformity(ranks, samples.shape[1]), strict=True)),

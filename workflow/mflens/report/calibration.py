@@ -100,16 +100,17 @@ def draw_ranks(ax: Axes, score: Mapping[str, Any], style: Style, latex: Mapping[
     ax.fill_between(levels, low - levels, high - levels, **BAND)
     ranks = np.array(score["sbc_ranks"]) / score["n_samples"]
     largest = 0.0
-    for i, name in enumerate(score["sbc_ks_p"]):
+    names = score["parameters"]
+    for i, name in enumerate(names):
         deviation = coverage(ranks[:, i], levels) - levels
         line = PARAMETER_LINES[i % len(PARAMETER_LINES)]
         ax.plot(levels, deviation, color=style.colour, ls=line, label=f"${latex[name]}$")
         largest = max(largest, float(np.abs(deviation).max()))
-    values = ", ".join(f"{p:.2g}" if p >= 0.001 else "< 0.001" for p in score["sbc_ks_p"].values())
+    p_values = [score["sbc_ks_p"][name] for name in names]
+    values = ", ".join(f"{p:.2g}" if p >= 0.001 else "< 0.001" for p in p_values)
     ax.text(0.03, 0.03, f"KS $p$: {values}", transform=ax.transAxes, **NOTE)
-    n_names = len(score["sbc_ks_p"])
     ax.legend(
-        loc="upper right", ncols=n_names, fontsize=7, borderaxespad=0.2, handlelength=1.8,
+        loc="upper right", ncols=len(names), fontsize=7, borderaxespad=0.2, handlelength=1.8,
         borderpad=0.1, frameon=True, framealpha=0.75, edgecolor="none",
     )  # fmt: skip
     return largest
