@@ -10,6 +10,8 @@ from mflens.theory.domain import Domain
 from mflens.theory.kernels import Shells
 from mflens.theory.training import training_spectra, validation_spectra
 
+STREAMS = ("training", "validation")  # of random numbers: the samples share no cosmology
+
 
 def main(
     spectra: str,
@@ -26,8 +28,7 @@ def main(
 ) -> None:
     """Write the spectra of a chunk of the cosmologies of one sample."""
     domain = Domain.of(parameters, nonlinear)
-    # the samples share no cosmology: each has a sequence of its own
-    theta = domain.draw(sizes[sample], seed, stream=list(sizes).index(sample))
+    theta = domain.draw(sizes[sample], seed, stream=STREAMS.index(sample))
     first = int(chunk) * chunk_size
     common = (domain, Shells(**shells), k_max, nonlinear)
     rows = [
