@@ -1,13 +1,14 @@
 """Put the scores and the measured cost of all methods into one table."""
 
+from typing import Any
+
 import pandas as pd
 
-from mflens.cost import method_cost
+from mflens.cost import Simulations, method_cost
 from mflens.evaluate.posterior import METHOD_COLUMNS
 from mflens.infer.methods import METHODS
 from mflens.io import read_benchmarks, read_json, write_markdown, write_table
 from mflens.job import start_job
-from mflens.plan import splits
 
 
 def main(
@@ -17,24 +18,23 @@ def main(
     simulation_benchmarks: list[str],
     methods: str,
     markdown: str,
-    ladder: list[str],
-    sims: dict[str, int],
+    simulations: dict[str, Any],
     threads: dict[str, int],
 ) -> None:
     """Write one row per method and number of high-fidelity sims."""
     jobs = read_benchmarks(simulation_benchmarks, threads)
     pretraining = read_benchmarks([pretrain_benchmark], threads)["core_s"].sum()
     training = read_benchmarks(finetune_benchmarks, threads)["core_s"]
-    rows = []
+    run, rows = Simulations(**simulations), []
     # scores and benchmarks come in the same order
     for path, core_s in zip(scores, training, strict=True):
         score = read_json(path)
         method = METHODS[score["method"]]
         cost = method_cost(
             jobs,
-            splits(ladder),
-            sims,
-            tiers_used=method.learns_from,
+            run,
+            learns_from=method.learns_from,
+            observable=method.observable,
             n_high=score["n_high"],
             training_core_s=core_s + method.pretrained * pretraining,
         )

@@ -1,12 +1,14 @@
 """What simulations and training cost, from the workflow's own measurements."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-SIMULATION_RULES = ("compute_spectra", "simulate_maps", "measure_spectra")
+from mflens.plan import SHELL_SPECTRA
+
 EMULATOR_RULES = ("compute_training_power", "train_emulator")
 NONE = "-"
 PAUSE_S = 10.0  # nothing runs for so long only between two runs
@@ -71,66 +73,118 @@ def summarise_overhead(jobs: pd.DataFrame) -> pd.DataFrame:
     return table.assign(share=table["core_s"] / total)
 
 
-def simulation_cost(jobs: pd.DataFrame, split: str, tier: str, sims: int) -> float:
-    """Return the core-seconds of one sim of a split on a tier, its theory included.
+@dataclass(frozen=True)
+class Simulations:
+    """Which simulations a run has, as far as the cost of a method depends on them.
 
-    Parameters
+    Attributes
     ----------
-    jobs
-        One row a job (`io.read_benchmarks`).
-    split, tier
-        Which sims.
-    sims
-        Number of sims of the split.
-    """
-    chosen = jobs[(jobs["split"] == split) & jobs["rule"].isin(SIMULATION_RULES)]
-    return float(chosen[chosen["tier"].isin([tier, NONE])]["core_s"].sum()) / sims
-
-
-def method_cost(
-    jobs: pd.DataFrame,
-    splits: Mapping[str, Sequence[str]],
-    sims: Mapping[str, int],
-    tiers_used: Iterable[str],
-    n_high: int,
-    training_core_s: float,
-) -> float:
-    """Return the core-seconds that a posterior by some method costs: simulations and training.
-
-    Every method that uses sims pays for the emulator of the power, if there is one.
-
-    Parameters
-    ----------
-    jobs
-        One row a job (`io.read_benchmarks`).
     splits
         Tiers of every split (`plan.splits`).
     sims
         Number of sims of every split.
-    tiers_used
-        `bulk`, `pairs` and `high` as far as the method learns from them: `pairs` are both members
-        of all neighbouring tiers, `high` the top member alone.
+    theory
+        What every tier takes from the theory (`plan.theory_of`).
+    calibrated
+        Splits whose pairs need the calibration of the seed matching.
+    """
+
+    splits: Mapping[str, Sequence[str]]
+    sims: Mapping[str, int]
+    theory: Mapping[str, str]
+    calibrated: Sequence[str]
+
+    def learned(self, learns_from: Iterable[str], n_high: int) -> dict[tuple[str, str], float]:
+        """Return the share of the sims that a method learns from, by split and tier."""
+        pairs = [split for split in self.splits if split.startswith("pairs_")]
+        top = pairs[-1]
+        members = {
+            "bulk": [("bulk", tier) for tier in self.splits["bulk"]],
+            "validation": [("validation", tier) for tier in self.splits["validation"]],
+            "pairs": [(split, tier) for split in pairs for tier in self.splits[split]],
+            "high": [(top, self.splits[top][-1])],
+        }
+        shares = dict.fromkeys(self.splits, 1.0) | {top: n_high / self.sims[top]}
+        return {sims: shares[sims[0]] for word in learns_from for sims in members[word]}
+
+
+def method_cost(
+    jobs: pd.DataFrame,
+    run: Simulations,
+    *,
+    learns_from: Iterable[str],
+    observable: str,
+    n_high: int,
+    training_core_s: float,
+) -> float:
+    """Return the core-seconds that it takes to get a method: simulations and training.
+
+    A job counts once, and with the share of its sims that the method learns from:
+
+    - `simulate_maps` of these sims, and `measure_spectra` where spectra are what it looks at;
+    - `compute_spectra` of their splits where a tier takes anything from the theory, once for both
+      members of a pair, and with it the emulator of the power, if there is one;
+    - `compute_kernels` where a tier takes the spectra of its shells, or phases are matched;
+    - `compute_whitening`, the calibration of the seed matching, where it learns from matched pairs;
+    - `draw_parameters`, for all but the prior.
+
+    Test sims, posterior samples and scores are not part of a method.
+
+    Parameters
+    ----------
+    jobs
+        One row a job (`io.read_benchmarks`).
+    run
+        The simulations.
+    learns_from, observable
+        Those of the method (`infer.methods.Method`).
     n_high
         High-fidelity sims it learns from.
     training_core_s
         Core-seconds of its training, pretraining included where it starts from it.
     """
-    used = set(tiers_used)
-    total = training_core_s
-    if used:
-        total += float(jobs[jobs["rule"].isin(EMULATOR_RULES)]["core_s"].sum())
-    if "bulk" in used:
-        for split in ("bulk", "validation"):
-            total += sims[split] * simulation_cost(jobs, split, splits[split][0], sims[split])
-    pairs = [split for split in splits if split.startswith("pairs_")]
-    if "pairs" in used:
-        for split in pairs:
-            number = n_high if split == pairs[-1] else sims[split]
-            costs = [simulation_cost(jobs, split, t, sims[split]) for t in splits[split]]
-            total += number * sum(costs)
-    elif "high" in used:
-        total += n_high * simulation_cost(jobs, pairs[-1], splits[pairs[-1]][-1], sims[pairs[-1]])
-    return total
+    learned = run.learned(learns_from, n_high)
+    shares = [
+        job_share(rule, tier, split, run, learned, observable)
+        for rule, tier, split in zip(jobs["rule"], jobs["tier"], jobs["split"], strict=True)
+    ]
+    return training_core_s + float((jobs["core_s"] * shares).sum())
+
+
+def job_share(
+    rule: str,
+    tier: str,
+    split: str,
+    run: Simulations,
+    learned: Mapping[tuple[str, str], float],
+    observable: str,
+) -> float:
+    """Return the share of a job that a method needs; see `method_cost`.
+
+    Parameters
+    ----------
+    rule, tier, split
+        The job (`job_of`).
+    run
+        The simulations.
+    learned
+        What the method learns from (`Simulations.learned`).
+    observable
+        What it looks at, `maps` or `spectra`.
+    """
+    if rule == "simulate_maps" or (rule == "measure_spectra" and observable == "spectra"):
+        return learned.get((split, tier), 0.0)
+    theory = {s: share for (s, t), share in learned.items() if run.theory[t]}
+    if rule == "compute_spectra":
+        return theory.get(split, 0.0)
+    matched = any(all((s, t) in learned for t in run.splits[s]) for s in run.calibrated)
+    needed = {
+        "draw_parameters": bool(learned),
+        "compute_kernels": matched or any(run.theory[t] == SHELL_SPECTRA for _, t in learned),
+        "compute_whitening": matched,
+        **dict.fromkeys(EMULATOR_RULES, bool(theory)),
+    }
+    return float(needed.get(rule, False))
 
 
 def job_of(path: Path) -> tuple[str, str, str]:

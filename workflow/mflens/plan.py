@@ -12,6 +12,7 @@ DISK_CLASSES = (
 )
 WITHOUT_HIGH = ("prior", "low_only")
 NEED_PAIRS = ("mlmc", "paired")
+SHELL_SPECTRA, POWER, NOTHING = "spectra", "power", ""  # that tiers take from the theory
 SPLIT_KINDS = ("bulk", "validation", "pairs", "test")
 AUTO = "auto"
 
@@ -84,6 +85,25 @@ def shares_mesh(split: str, ladder: Sequence[str], simulate: Mapping[str, Any]) 
     return matched and any(uses_mesh(t, simulate) for t in splits(ladder)[split])
 
 
+def theory_of(tier: str, simulate: Mapping[str, Any]) -> str:
+    """Return what a tier takes from the theory: its shells' spectra, linear power or nothing.
+
+    Sims on disk take nothing. Tiers on the mesh take linear power; all others may need the spectra.
+    """
+    if on_disk(tier, simulate):
+        return NOTHING
+    return POWER if uses_mesh(tier, simulate) else SHELL_SPECTRA
+
+
+def is_calibrated(split: str, ladder: Sequence[str], simulate: Mapping[str, Any]) -> bool:
+    """Say whether the sims of a split need the calibration of the seed matching.
+
+    They do where a tier without a mesh takes its phases from the mesh.
+    """
+    on_mesh = all(uses_mesh(tier, simulate) for tier in splits(ladder)[split])
+    return shares_mesh(split, ladder, simulate) and not on_mesh
+
+
 def runs(methods: Sequence[str], n_high: Sequence[int]) -> list[tuple[str, int]]:
     """Return every method with every number of high-fidelity sims; 0 where it uses none."""
     return [(m, n) for m in methods for n in ([0] if m in WITHOUT_HIGH else sorted(n_high))]
@@ -141,6 +161,16 @@ class Plan:
     def sizes(self) -> list[list[Any]]:
         """Name, number of sims and sims per cosmology of every split, for the design."""
         return [[s, self.sims[s], realisations(s, self.simulate)] for s in self.splits]
+
+    @property
+    def simulations(self) -> dict[str, Any]:
+        """Return what the cost of a method depends on (`cost.Simulations`)."""
+        return {
+            "splits": self.splits,
+            "sims": self.sims,
+            "theory": {tier: theory_of(tier, self.simulate) for tier in self.ladder},
+            "calibrated": [s for s in self.splits if is_calibrated(s, self.ladder, self.simulate)],
+        }
 
     @property
     def sim_tables(self) -> list[str]:
@@ -211,14 +241,15 @@ class Plan:
         theory = [file for split in self.splits for file in self.chunks("compute_spectra", split)]
         rules = ("simulate_maps", "measure_spectra")
         sims = [file for rule in rules for file in self.files(rule)]
-        return self.emulator_benchmarks() + self.benchmarks(theory + sims)
+        once = ["draw_parameters/parameters", "compute_kernels/kernels"]
+        if any(shares_mesh(split, self.ladder, self.simulate) for split in self.splits):
+            once.append("compute_whitening/whitening")
+        files = [f"{self.results}/{file}" for file in once] + theory + sims
+        return self.emulator_benchmarks() + self.benchmarks(files)
 
     def other_benchmarks(self) -> list[str]:
-        """Return the benchmark files of what is done once for all sims and methods."""
-        files = ["draw_parameters/parameters", "compute_kernels/kernels"]
-        if any(shares_mesh(split, self.ladder, self.simulate) for split in self.splits):
-            files.append("compute_whitening/whitening")
-        files += ["sample_posterior/samples", "score_posterior/scores"]
+        """Return the benchmark files of what is done with the methods once they are fitted."""
+        files = ["sample_posterior/samples", "score_posterior/scores"]
         return self.benchmarks([f"{self.results}/{file}" for file in files])
 
     def emulator_benchmarks(self) -> list[str]:

@@ -45,8 +45,7 @@ rule tabulate_methods:
         ),
     params:
         code("tabulate_methods"),
-        ladder=LADDER,
-        sims=PLAN.sims,
+        simulations=PLAN.simulations,
         threads=THREADS,
     conda:
         "../../envs/mflens.yaml"

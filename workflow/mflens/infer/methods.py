@@ -95,7 +95,8 @@ class Method:
     observable
         `maps` or `spectra`.
     learns_from
-        Which sims it uses: any of `bulk`, `pairs`, `high`.
+        Which sims it uses, by itself or through the pretrained network: any of `bulk`,
+        `validation`, `pairs` (both members) and `high` (the highest tier's alone).
     pretrained
         Whether it starts from the pretrained network.
     """
@@ -330,11 +331,11 @@ def _float(*tensors: Tensor) -> tuple[Tensor, ...]:
 
 METHODS = {
     "prior": Method(_fit_prior, "maps", (), False),
-    "low_only": Method(_fit_low_only, "maps", ("bulk",), True),
+    "low_only": Method(_fit_low_only, "maps", ("bulk", "validation"), True),
     "linear_high": Method(_fit_linear_high, "spectra", ("high",), False),
     "linear": Method(_fit_linear, "spectra", ("bulk", "high"), False),
     "high_only": Method(_fit_high_only, "maps", ("high",), False),
-    "transfer": Method(_fit_transfer, "maps", ("bulk", "high"), True),
-    "mlmc": Method(_fit_mlmc, "maps", ("bulk", "pairs", "high"), True),
-    "paired": Method(_fit_paired, "maps", ("bulk", "pairs", "high"), True),
+    "transfer": Method(_fit_transfer, "maps", ("bulk", "validation", "high"), True),
+    "mlmc": Method(_fit_mlmc, "maps", ("bulk", "validation", "pairs", "high"), True),
+    "paired": Method(_fit_paired, "maps", ("bulk", "validation", "pairs", "high"), True),
 }
