@@ -1,4 +1,4 @@
-"""Check every product of the run: its bytes, and whether config, code and inputs are of now."""
+"""Check every product of the run: its bytes, and whether all that made it is as it is now."""
 
 import logging
 from typing import Any

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from types import SimpleNamespace
+from importlib.metadata import version
 
 import h5py
 import numpy as np
@@ -91,6 +92,44 @@ def test_records_name_inputs_by_their_checksums(tmp_path):
         "some_rule/a.csv": provenance.sha256_of(table),
         mine.as_posix(): provenance.sha256_of(mine),
     }
+
+
+LOADED = """
+import sys
+from importlib import import_module
+from mflens.provenance import loaded_libraries
+for module in sys.argv[1:]:
+    import_module(module)
+print(*loaded_libraries())
+"""
+
+
+@pytest.mark.parametrize(
+    ("modules", "with_", "without"),
+    [
+        # all that scripts of this kind import
+        (["mflens.io", "mflens.prior", "mflens.theory.design"], {"numpy", "scipy"},
+         {"glass", "pysco-nbody", "healpy", "ducc0", "camb", "torch"}),
+        (["mflens.simulate.chunk", "mflens.simulate.lognormal"], {"glass", "ducc0", "numba"},
+         {"pysco-nbody", "torch", "camb"}),
+        (["mflens.simulate.chunk", "mflens.simulate.particles"], {"pysco-nbody", "ducc0", "numba"},
+         {"torch", "camb"}),
+        (["mflens.infer.methods"], {"torch", "zuko"}, {"glass", "pysco-nbody", "camb"}),
+    ],
+)  # fmt: skip
+def test_a_process_knows_which_libraries_it_loaded(modules, with_, without):
+    command = [sys.executable, "-c", LOADED, *modules]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    found = set(done.stdout.split())
+    assert with_ <= found and not without & found, found
+
+
+def test_versions_of_all_libraries_are_recorded(tmp_path):
+    write_all(tmp_path)
+    record = provenance.read_record(tmp_path / "some_rule/a.h5")
+    assert set(record["libraries"]) >= {"numpy", "torch"}  # which this process has loaded
+    for library in provenance.LIBRARIES:
+        assert record["versions"][library] == version(library)
 
 
 @pytest.mark.parametrize("damage", ["truncate", "flip", "empty", "remove"])

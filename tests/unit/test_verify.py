@@ -1,13 +1,14 @@
 """What verify finds in the files, and what repair removes; with Snakemake: test_workflow.py."""
 
 import fcntl
+import json
 
 import numpy as np
 import pytest
 
 from configs import read_config
 from jobs import Named, job
-from mflens import io
+from mflens import io, provenance
 from mflens import verify as v
 from mflens.dependencies import fingerprint
 from mflens.errors import ConfigError, DataError
@@ -85,6 +86,36 @@ def test_origin(results):
     # a damaged input has damaged nothing that was made from it before
     updated = {record["output"]: "updated input files"}
     assert state(planned=updated) is None
+
+
+@pytest.mark.parametrize("library", ["glass", "pysco-nbody", "healpy", "ducc0", "numpy"])
+def test_another_version_of_a_library_makes_stale_what_it_made(results, monkeypatch, library):
+    """And nothing that it had no part in, as the process that made it never loaded it."""
+    record = load_record(record_path(results, results / "measure_spectra/0.h5"))
+    planned, codes = {record["output"]: "ok"}, {"measure_spectra": CODE}
+    with_it = {**record, "libraries": ["scipy", library]}
+    without = {**record, "libraries": ["scipy"]}
+
+    def state(record):
+        return v._origin_state({}, record, planned, codes)
+
+    assert state(with_it) is None
+    now = record["versions"][library]
+    # as after an upgrade: the record says an older version
+    old = {**with_it, "versions": {**record["versions"], library: "0.0.1"}}
+    assert state(old) == ("stale", f"made with {library} 0.0.1, which is {now} now")
+    assert state({**without, "versions": old["versions"]}) is None
+    # or the environment has another one, or none
+    versions = json.loads(provenance.origin()["versions"])
+    for other in ("99.1", "not installed"):
+        changed = {"git_commit": "a", "versions": json.dumps({**versions, library: other})}
+        monkeypatch.setattr(provenance, "origin", lambda changed=changed: changed)
+        assert state(with_it) == ("stale", f"made with {library} {now}, which is {other} now")
+        assert state(without) is None
+    # a build of the same version
+    changed = {"git_commit": "a", "versions": json.dumps({**versions, library: f"{now}+cpu"})}
+    monkeypatch.setattr(provenance, "origin", lambda: changed)
+    assert state(with_it) is None
 
 
 def test_run_config(results):

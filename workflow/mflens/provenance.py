@@ -28,8 +28,15 @@ from mflens.errors import DataError
 PathLike = str | os.PathLike[str]
 Record = dict[str, Any]
 
-RECORDED_PACKAGES = ("glass", "healpy", "ducc0", "camb", "pysco-nbody", "numpy", "torch")
 SCRIPTS = Path(__file__).parents[2] / "scripts"
+# libraries that values depend on, to the modules by which a process is known to have loaded them
+LIBRARIES = {
+    "glass": "glass", "healpy": "healpy", "ducc0": "ducc0", "camb": "camb",
+    # PySCo's modules have names of their own; this one loads them
+    "pysco-nbody": "mflens.simulate.engine",
+    "pyfftw": "pyfftw", "numba": "numba", "numpy": "numpy", "scipy": "scipy",
+    "torch": "torch", "zuko": "zuko", "sbi": "sbi",
+}  # fmt: skip
 FOLDER = "provenance"  # of the records, below the results
 RUN_CONFIG = "run.yaml"
 DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
@@ -69,7 +76,7 @@ checked: set[tuple[str, int, int, int]] = set()  # files that this process found
 def origin() -> dict[str, str]:
     """Return git commit and package versions."""
     versions = {"mflens": __version__}
-    for package in RECORDED_PACKAGES:
+    for package in LIBRARIES:
         try:
             versions[package] = version(package)
         except PackageNotFoundError:
@@ -125,6 +132,24 @@ def _ask_git(folder: Path) -> str:
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
     return done.stdout.strip()
+
+
+def loaded_libraries() -> list[str]:
+    """Return the libraries that this process has loaded, of those that values depend on."""
+    return [library for library, module in LIBRARIES.items() if module in sys.modules]
+
+
+def changed_library(record: Record) -> str:
+    """Say which library that made a product has another version now, or nothing.
+
+    Builds of one version, such as torch's with and without CUDA, count as the same.
+    """
+    versions = json.loads(origin()["versions"])
+    for library in record.get("libraries", []):
+        made, now = record["versions"][library], versions.get(library, "not installed")
+        if made.partition("+")[0] != now.partition("+")[0]:
+            return f"made with {library} {made}, which is {now} now"
+    return ""
 
 
 def provenance() -> dict[str, Any]:
@@ -250,7 +275,12 @@ def _write_record(job: Job, path: Path, temporary: Path) -> None:
     target = record_path(job.results, path)
     target.parent.mkdir(parents=True, exist_ok=True)
     output = job.output_of(path).relative_to(job.results).as_posix()
-    identity = {"sha256": sha256_of(temporary), "bytes": temporary.stat().st_size, "output": output}
+    identity = {
+        "sha256": sha256_of(temporary),
+        "bytes": temporary.stat().st_size,
+        "output": output,
+        "libraries": loaded_libraries(),
+    }
     record = dict(sorted({**identity, **job.record}.items()))
     text = json.dumps({**record, "record_hash": hash_of(record)}, indent=1)
     partial = target.with_name(f".{target.stem}.{uuid.uuid4().hex}.json")

@@ -1,4 +1,6 @@
-"""Check every product of a run: its bytes, and whether config, code and inputs are those of now.
+"""Check every product of a run: its bytes, and whether all that made it is as it is now.
+
+That is config, code, inputs and the versions of the libraries that it was made with.
 
 From the command line: python -m mflens.verify [--repair] [results]; as a target: snakemake verify.
 """
@@ -30,6 +32,7 @@ from mflens.provenance import (
     RUN_CONFIG,
     Record,
     atomic,
+    changed_library,
     damage,
     hash_of_config,
     load_record,
@@ -68,8 +71,8 @@ class Finding:
         The product, below the results.
     state
         `ok`; `broken`: its bytes are not those that were written, or hold NaN; `stale`: made by
-        another config, code or inputs; `missing`; `left over`: whole, but no part of the config;
-        `unknown`: it has no record.
+        another config, code, inputs or versions of libraries; `missing`; `left over`: whole, but
+        no part of the config; `unknown`: it has no record.
     reason
         Why, in words.
     output
@@ -193,6 +196,8 @@ def _origin_state(
 ) -> tuple[str, str] | None:
     if record["code"] != codes[record["rule"]]:
         return "stale", f"made by other code of {record['rule']}"
+    if library := changed_library(record):
+        return "stale", library
     # Snakemake looks at the inputs as they are: where one is damaged, what was made from it is not
     for path, checksum in record["inputs"].items():
         now = known[path]["sha256"] if path in known else _checksum(path)

@@ -6,7 +6,7 @@ REMOVED = [f"{RESULTS}/{product}" for product in removed_products(WHOLE_CONFIG)]
 # without output it runs whenever it is asked for
 rule verify:
     message:
-        "Check the bytes of every product, and that config, code and inputs are those of now."
+        "Check the bytes of every product, and that config, code, inputs and versions are of now."
     params:
         code("verify"),
         config=WHOLE_CONFIG,
