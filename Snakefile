@@ -17,10 +17,19 @@ if not os.path.isdir(f"{ROOT}/workflow/mflens"):
 sys.path.insert(0, f"{ROOT}/workflow")
 os.environ.update(PYTHONPATH=os.pathsep.join(filter(None, [sys.path[0], os.getenv("PYTHONPATH")])))
 
+from mflens.run_folder import config_of_results
 
 for name in ["config", "g_and_k", "ornstein_uhlenbeck", "toggle_switch", "camels"]:
 
     configfile: f"{ROOT}/config/{name}.yaml"
+
+
+# a report describes the results, not the defaults of what its command line does not say
+for path, folder in config_of_results(config, sys.argv):
+
+    configfile: path
+
+    config["results_dir"] = folder
 
 
 STAGES = "theory simulate compress infer evaluate report tasks tasks_design tasks_report benchmarks"

@@ -25,6 +25,7 @@ RULES_FILES = sorted((ROOT / "workflow/rules").glob("*.smk"))
 SCRIPTS = sorted((ROOT / "scripts").glob("*.py"))
 PACKAGE = ROOT / "workflow/mflens"
 MODULES = sorted(PACKAGE.rglob("*.py"))
+README = (ROOT / "README.md").read_text()
 SCHEMA = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text())
 # directives that a rule need not have, and the folder names it must use
 FOLDERS = {"output": "{RESULTS}/", "log": "{RESULTS}/logs/", "benchmark": "{RESULTS}/benchmarks/"}
@@ -261,6 +262,19 @@ def test_environments_agree():
     names = [re.match(r"[\w.-]+", entry)[0] for entry in project["dependencies"]]
     assert set(pins(conda).items()) <= set(exact.items())
     assert set(pins(conda)) == set(pins(f"{name}==" for name in names))
+
+
+def test_citation_names_what_the_readme_says():
+    said = re.search(r"`CITATION.cff` names what to cite: this software, (.*?)\.", README)[1]
+    papers = {
+        "GLASS": "2302.01942", "PySCo": "10.1051/0004-6361/202452770",
+        "CAMB": "astro-ph/9911177", "HMCode-2020": "2009.01858", "the MLMC paper": "2506.06087",
+    }  # fmt: skip
+    assert re.split(r", | and ", said) == list(papers)
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    known = [f"{entry.get('doi')} {entry.get('url')}" for entry in citation["references"]]
+    for paper in papers.values():
+        assert sum(paper in entry for entry in known) == 1, paper
 
 
 def test_science_knows_no_snakemake():

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import pytest
 
 from configs import ROOT, TASKS
 from mflens.job import LIBRARY_SETTINGS
+from mflens.provenance import hash_of
 from runs import Runner
 
 pytestmark = pytest.mark.workflow
@@ -149,9 +151,34 @@ class TestSmokeRun:
         logs = [p for p in (smoke.results / "logs").rglob("*.log") if p.stat().st_size == 0]
         assert logs == []
 
-    def test_report(self, smoke):
-        smoke("--report", "report.html")
-        assert (smoke.folder / "report.html").stat().st_size > 100_000
+    def test_a_report_describes_the_results(self, smoke):
+        """Whatever config its command line names, and as one page or as an archive."""
+        other = smoke.overlay(
+            {"simulate": {"sims": {"bulk": 96, "test": 13}}, "infer": {"n_folds": 3}}
+        )
+        page = smoke.folder / "report.html"
+        smoke("--report", "report.html", configs=["smoke", other])
+        named = page.read_text()
+        smoke("--report", "report.zip", configs=[])
+        with zipfile.ZipFile(smoke.folder / "report.zip") as archive:
+            (inside,) = (name for name in archive.namelist() if name.endswith("report.html"))
+            unnamed = archive.read(inside).decode()
+        for text in (named, unnamed):
+            said = " ".join(text.replace("\\n", " ").split())
+            for words in (
+                "cheapest first: lognormal, particle_mesh. Simulations: 48 of the cheapest tier "
+                "for training and 16 for validation, 8 pairs of every two neighbouring tiers, 12 "
+                "tests of the highest tier.",
+                "expensive sims. Maps have HEALPix nside 16 and 2 source bins",
+                "of pretraining on 48 cheap sims and of every method",
+                "of high_only, transfer, mlmc there are 2, each of which leaves out another share",
+                "Posteriors of 2 test sims with 8 expensive sims for training;",
+                "Calibration at 12 test sims with 8 expensive sims for training.",
+                "Error bars are standard errors over 12 test sims,",
+            ):
+                assert words in said
+        # and its lists of parameters and rules are those of the run
+        assert "triangle_sims=2" in unnamed and "triangle_sims=6" not in unnamed
 
     def test_second_run_does_nothing_even_when_all_is_touched(self, smoke):
         assert NOTHING in smoke()
@@ -229,6 +256,33 @@ class TestSmokeRun:
         told = re.findall(r"(\S+): stale, made with another config", printed)
         assert set(told) == {f"plot_posteriors/posteriors.{kind}" for kind in ("pdf", "png")}
         assert "triangle_sims: 2" in (smoke.results / "run.yaml").read_text()
+
+    def test_another_version_of_a_library_is_told(self, smoke):
+        """Of what was made with it and of nothing else; no run makes anything anew for it."""
+        records = {
+            path.relative_to(smoke.results / "provenance").with_suffix("").as_posix(): path
+            for path in smoke.results.glob("provenance/**/*.json")
+        }
+        kept = {path: path.read_text() for path in records.values()}
+        made = {name: json.loads(text) for name, text in zip(records, kept.values(), strict=True)}
+        used = {name for name, record in made.items() if "glass" in record.get("libraries", [])}
+        for rule in ("simulate_maps/lognormal/bulk/0.h5", "simulate_maps/lognormal/bulk/1.h5"):
+            assert rule in used
+        for rule in ("draw_parameters/parameters.csv", "finetune_compressor/paired/8.pt"):
+            assert rule not in used
+        try:
+            for name, path in records.items():  # as if an older GLASS had been installed then
+                record = made[name]
+                del record["record_hash"]
+                record["versions"]["glass"] = "2023.6"
+                path.write_text(json.dumps({**record, "record_hash": hash_of(record)}))
+            printed = smoke("verify", succeeds=False)
+            told = re.findall(r"(\S+): stale, made with glass 2023.6, which is", printed)
+            assert set(told) == used
+            assert jobs(smoke("-n")) == {}
+        finally:
+            for path, text in kept.items():
+                path.write_text(text)
 
     def test_edits_rerun_what_they_change(self, smoke):
         package = smoke.repository / "workflow/mflens"

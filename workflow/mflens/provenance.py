@@ -24,6 +24,7 @@ from typing import Any
 
 from mflens import __version__
 from mflens.errors import DataError
+from mflens.report.captions import DESCRIBED, DESCRIPTIONS, describe_run
 
 PathLike = str | os.PathLike[str]
 Record = dict[str, Any]
@@ -169,8 +170,9 @@ def hash_of(content: Any) -> str:
 
 
 def hash_of_config(config: Mapping[str, Any]) -> str:
-    """Return the hash of a whole config, wherever its results are put."""
-    return hash_of({key: value for key, value in config.items() if key != "results_dir"})
+    """Return the hash of a whole config, wherever its results are put and however described."""
+    apart = ("results_dir", DESCRIPTIONS)
+    return hash_of({key: value for key, value in config.items() if key not in apart})
 
 
 def _without_none(value: Any) -> Any:
@@ -204,6 +206,8 @@ def start_record(snakemake: Any) -> None:
         "git_commit": origin()["git_commit"],
         "versions": json.loads(origin()["versions"]),
     }
+    if rule in DESCRIBED:
+        record["run"] = describe_run(config)
     current.append(Job(results, tuple(map(Path, snakemake.output)), record))
 
 

@@ -3,12 +3,14 @@
 import fcntl
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
 
-from mflens.errors import ConfigError
-from mflens.provenance import write_run_config
+from mflens.errors import ConfigError, DataError
+from mflens.provenance import FOLDER, RUN_CONFIG, load_record, write_run_config
+from mflens.report.captions import DESCRIBED, describe_run
 
 STEP_NS = 1000  # between two time stamps; Snakemake reads them to a quarter of a microsecond
 AFTER_A_FAILURE = (
@@ -109,3 +111,41 @@ def forget_the_future(folder: str) -> int:
         stamp = now - (len(late) - rank) * STEP_NS
         os.utime(path, ns=(stamp, stamp))
     return len(changed)
+
+
+def config_of_results(config: Mapping[str, Any], arguments: Sequence[str]) -> list[tuple[str, str]]:
+    """Return config and folder of the results that a command line wants a report of.
+
+    Parameters
+    ----------
+    config
+        What the command line says, over the defaults: it says where the results are.
+    arguments
+        The command line.
+
+    Returns
+    -------
+    list
+        `run.yaml` of the results and their folder, which may have been moved since; nothing where
+        the command line asks for no report or, with `--report-after-run`, says what to run first.
+    """
+    options = {word.partition("=")[0] for word in arguments}
+    folder = str(config.get("results_dir", ""))
+    written = Path(folder, RUN_CONFIG)
+    asked = "--report" in options and "--report-after-run" not in options
+    return [(str(written), folder)] if asked and folder and written.is_file() else []
+
+
+def describe_results(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return, by rule, what captions say of the run that made the products that are there.
+
+    Their records know it, whatever config has been run or named since.
+    """
+    found: dict[str, Any] = {}
+    for rule in DESCRIBED:
+        for path in sorted(Path(config["results_dir"], FOLDER, rule).glob("*.json")):
+            found[rule] = describe_run(config)
+            with suppress(DataError, KeyError):
+                found[rule] = load_record(path)["run"]
+                break
+    return found

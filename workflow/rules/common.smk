@@ -9,7 +9,8 @@ from mflens.errors import MflensError
 from mflens.job import LIBRARY_SETTINGS
 from mflens.needs import Needs, chunk_sizes
 from mflens.plan import Plan
-from mflens.run_folder import AFTER_A_FAILURE, open_results
+from mflens.report.captions import DESCRIPTIONS
+from mflens.run_folder import AFTER_A_FAILURE, describe_results, open_results
 from mflens.schema import with_numbers
 from mflens.tasks.plan import TaskPlan
 from mflens.theory.parameters import given
@@ -58,6 +59,14 @@ onstart:
         run_lock = open_results(WHOLE_CONFIG, record=rules.verify.rule.name not in sys.argv)
     except MflensError as error:
         raise WorkflowError(str(error)) from None
+
+
+# what the captions of a report say; after a run they say it of what the run made
+config[DESCRIPTIONS] = describe_results(config)
+
+
+onsuccess:
+    config[DESCRIPTIONS] = describe_results(config)
 
 
 onerror:
