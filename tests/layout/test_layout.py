@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from configs import DEFAULTS, ROOT, merge, read_config
+from mflens.report.captions import DESCRIBED
 
 VERBS = {
     "draw", "compute", "train", "simulate", "measure", "pretrain", "finetune", "sample", "score",
@@ -262,6 +263,16 @@ def test_environments_agree():
     names = [re.match(r"[\w.-]+", entry)[0] for entry in project["dependencies"]]
     assert set(pins(conda).items()) <= set(exact.items())
     assert set(pins(conda)) == set(pins(f"{name}==" for name in names))
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "workflow/report").glob("*.rst")), ids=name)
+def test_captions_have_their_numbers_from_the_results(path):
+    """Config and params of a report are those of its command line."""
+    used = re.findall(r"snakemake\.(?:config|params)\S*", path.read_text())
+    # a report of a task alone describes no methods
+    known = "" if path.stem == "workflow" else f'["{path.stem}"]'
+    assert used in ([], [f'snakemake.config["described"]{known}'])
+    assert not used or path.stem in (*DESCRIBED, "workflow")
 
 
 def test_citation_names_what_the_readme_says():

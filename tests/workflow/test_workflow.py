@@ -178,7 +178,7 @@ class TestSmokeRun:
             ):
                 assert words in said
         # and its lists of parameters and rules are those of the run
-        assert "triangle_sims=2" in unnamed and "triangle_sims=6" not in unnamed
+        assert "triangle_sims=2" in unnamed and "triangle_sims=3" not in unnamed
 
     def test_second_run_does_nothing_even_when_all_is_touched(self, smoke):
         assert NOTHING in smoke()
