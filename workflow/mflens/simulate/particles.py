@@ -97,7 +97,8 @@ class ParticleMesh(LagrangianPerturbation):
     ) -> Iterator[tuple[int, np.ndarray]]:
         """Yield the number of each shell and the density mesh of its time, farthest first."""
         particles = Particles(cosmology, linear_density, self.sky.mesh.box_mpc_h)
-        ln_start = -np.log1p(self.z_start)
+        # where there is much matter, shells that other cosmologies need may stand before z_start
+        ln_start = -np.log1p(max(self.z_start, cosmology.shell_growth.z[-1]))
         state = particles.start(np.exp(ln_start))
         for i in reversed(range(self.sky.shells.n_shells)):
             ln_end = -np.log1p(cosmology.shell_growth.z[i])

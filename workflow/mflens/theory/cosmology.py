@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mflens.theory.distances import Distances
 from mflens.theory.growth import Growth, growth_of
 from mflens.theory.kernels import Shells
-from mflens.theory.parameters import Z_MAX
 from mflens.theory.power import Power, compute_background, compute_power
 from mflens.theory.spectra import (
     ShellGrowth,
@@ -19,8 +19,6 @@ from mflens.theory.spectra import (
 
 if TYPE_CHECKING:
     from cosmology.compat.camb import Cosmology as Background
-
-N_Z_TABLE = 1024
 
 # as `Emulator.power`: all parameters by name, redshifts, largest wavenumber in h/Mpc, growth
 PowerSource = Callable[[Mapping[str, float], np.ndarray, float, Growth], Power]
@@ -36,16 +34,15 @@ class Geometry:
         All parameters by name.
     background
         CAMB's background behind the cosmology API that GLASS uses; distances in Mpc.
-    z, distance
-        Redshifts and their comoving distances in Mpc/h, shapes (N_Z_TABLE,), ascending from 0.
+    distances
+        Comoving distances.
     growth, shell_growth
         Growth table, and growth in the shells.
     """
 
     parameters: Mapping[str, float]
     background: "Background"
-    z: np.ndarray
-    distance: np.ndarray
+    distances: Distances
     growth: Growth
     shell_growth: ShellGrowth
 
@@ -56,10 +53,8 @@ def make_geometry(parameters: Mapping[str, float], shells: Shells) -> Geometry:
 
     background = Background(compute_background(parameters))
     growth = growth_of(parameters)
-    z = np.linspace(0.0, Z_MAX, N_Z_TABLE)
-    distance = np.asarray(background.comoving_distance(z), dtype=float) * parameters["h"]
-    inside = shell_growth(shells, distance, z, growth.at("first", 1 / (1 + z)))
-    return Geometry(parameters, background, z, distance, growth, inside)
+    distances = Distances(background, parameters["h"])
+    return Geometry(parameters, background, growth, shell_growth(shells, distances, growth))
 
 
 @dataclass(frozen=True)

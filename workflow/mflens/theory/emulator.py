@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from mflens.errors import ConfigError
 from mflens.theory.domain import Domain
-from mflens.theory.growth import A_START, Growth, radiation_density
+from mflens.theory.growth import Growth, radiation_density
+from mflens.theory.parameters import A_START
 from mflens.theory.power import A_S_START, K_MIN_H_MPC, N_K, Power, wanted_sigma_8
 
 LOGARITHMIC = ("Omega_m", "h", "Omega_b")

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 
-from mflens.theory.parameters import DARK_ENERGY
+from mflens.theory.parameters import A_START, DARK_ENERGY
 
-A_START = 1e-3
 PHOTONS = 2.4728e-5  # Omega_gamma h^2 at 2.7255 K
 NEUTRINO_SHARE = 0.22711  # of one massless neutrino in units of the photons
 N_EFF = 3.044

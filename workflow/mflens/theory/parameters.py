@@ -7,7 +7,11 @@ SHAPE = ("Omega_m", "h", "n_s", "Omega_b", "m_nu", "w0", "wa")
 AMPLITUDES = ("sigma_8", "S_8", "A_s")
 DARK_ENERGY = {"w0": -1.0, "wa": 0.0}  # a cosmological constant, where the config says nothing
 N_SIGMA = 4.0  # ASSUME a normal prior reaches so far from its mean; draws beyond stand there
-Z_MAX = 6.0  # to which distances and growth are tabulated
+A_START = 1e-3  # scale factor at which the growth begins
+Z_MAX = 1 / A_START - 1  # to which distances and growth are tabulated
+# ASSUME shells beyond this redshift hold the matter of that time: no source is so far, and they are
+# there for other cosmologies of the prior, in which they are nearer in time
+Z_FAR = 20.0
 NEUTRINO_EV = 93.14  # m_nu over Omega_nu h^2 (eV)
 
 

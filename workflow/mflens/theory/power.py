@@ -111,7 +111,7 @@ def compute_power(
     set_amplitude(results, cosmology)
     k, linear = tabulate(results, K_MIN_H_MPC, k_max)
     _, evolved = tabulate(results, K_MIN_H_MPC, k_max, nonlinear, cosmology)
-    return Power(k=k, linear=linear[0], nonlinear=evolved[_rows(z)])
+    return Power(k=k, linear=linear[0], nonlinear=evolved[rows_of(z)])
 
 
 def feedback_response(cosmology: Mapping[str, float], z: np.ndarray, k: np.ndarray) -> np.ndarray:
@@ -149,7 +149,7 @@ def feedback_response(cosmology: Mapping[str, float], z: np.ndarray, k: np.ndarr
     set_amplitude(results, cosmology)
     table, without = tabulate(results, K_MIN_H_MPC, k_max, "mead2020", cosmology)
     _, with_feedback = tabulate(results, K_MIN_H_MPC, k_max, "mead2020_feedback", cosmology)
-    ratio = (with_feedback / without)[_rows(z)]
+    ratio = (with_feedback / without)[rows_of(z)]
     return np.stack([np.interp(np.log(k), np.log(table), row) for row in ratio])
 
 
@@ -241,6 +241,6 @@ def wanted_sigma_8(cosmology: Mapping[str, float]) -> float | None:
     return cosmology[name] / ((cosmology["Omega_m"] / 0.3) ** 0.5 if name == "S_8" else 1)
 
 
-def _rows(z: np.ndarray) -> np.ndarray:
+def rows_of(z: np.ndarray) -> np.ndarray:
     """Return where the redshifts z stand among CAMB's, which are sorted and begin with 0."""
     return np.searchsorted(np.unique(np.append(z, 0.0)), z)

@@ -9,8 +9,14 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.interpolate import CubicSpline
 
+from mflens.theory.distances import Distances
+from mflens.theory.growth import Growth
 from mflens.theory.kernels import Shells
+from mflens.theory.parameters import Z_FAR
 from mflens.theory.power import Power
+
+SAME_TIME = 1e-9  # difference of the growth factor
+DIGITS = 9  # of a redshift, behind the point
 
 
 @dataclass(frozen=True)
@@ -32,25 +38,27 @@ class ShellGrowth:
     slope: np.ndarray
 
 
-def shell_growth(shells: Shells, chi: np.ndarray, z: np.ndarray, growth: np.ndarray) -> ShellGrowth:
-    """Average the growth factor over the shells.
+def shell_growth(shells: Shells, distances: Distances, growth: Growth) -> ShellGrowth:
+    """Average the growth factor over the shells; beyond `Z_FAR` it stands still.
 
     Parameters
     ----------
     shells
         The shells.
-    chi, z, growth
-        Table of comoving distance (Mpc/h, ascending), redshift and D, each of shape (n,).
+    distances, growth
+        Those of one cosmology.
     """
     mean, slope = np.empty(shells.n_shells), np.empty(shells.n_shells)
     for i in range(shells.n_shells):
         nodes, weights = shells.quadrature(i, 8)
-        d = np.interp(nodes, chi, growth)
+        z = np.minimum(distances.redshift(nodes), Z_FAR)
+        d = growth.at("first", 1 / (1 + z))
         x = shells.offset(i, nodes)
         mean[i] = weights @ d
         slope[i] = (weights @ (x * d)) / (weights @ x**2) / mean[i]
-    # D falls with z
-    return ShellGrowth(z=np.interp(-mean, -growth, z), mean=mean, slope=slope)
+    ln_a = np.interp(mean, growth.first, growth.ln_a)
+    # shells of one time have one redshift
+    return ShellGrowth(z=np.round(np.expm1(-ln_a), DIGITS), mean=mean, slope=slope)
 
 
 def compress_kernels(kernels: np.ndarray, k: np.ndarray, nodes: np.ndarray) -> np.ndarray:
@@ -106,8 +114,11 @@ def shell_spectra(weights: np.ndarray, growth: ShellGrowth, power: np.ndarray) -
         Shape (n_ell, n_shells, n_shells).
     """
     n_shells = power.shape[0]
-    # non-linear power grows faster than D^2: d ln sqrt(P) / d ln D, 1 if linear
-    rate = np.gradient(0.5 * np.log(power), np.log(growth.mean), axis=0)
+    # non-linear power grows faster than D^2: d ln sqrt(P) / d ln D, 1 if linear; shells of one
+    # time, beyond Z_FAR, have no slope to multiply
+    apart = np.append(True, np.diff(growth.mean) < -SAME_TIME)
+    rate = np.ones_like(power)
+    rate[apart] = np.gradient(0.5 * np.log(power[apart]), np.log(growth.mean[apart]), axis=0)
     slope = growth.slope[:, None] * rate
     i, j = np.tril_indices(n_shells)
     moments = np.stack([np.ones_like(slope[i]), slope[j], slope[i], slope[i] * slope[j]], axis=1)

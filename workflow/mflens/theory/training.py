@@ -23,7 +23,14 @@ from mflens.theory.emulator import (
 )
 from mflens.theory.growth import growth_of
 from mflens.theory.kernels import Shells
-from mflens.theory.power import compute_power, compute_transfer, set_amplitude, tabulate
+from mflens.theory.parameters import DARK_ENERGY
+from mflens.theory.power import (
+    compute_power,
+    compute_transfer,
+    rows_of,
+    set_amplitude,
+    tabulate,
+)
 
 MARGIN = 1.05  # how much farther than the shells the emulator is trained, in redshift
 WAVENUMBER_BANDS = ((1e-4, 0.01), (0.01, 0.1), (0.1, 1.0), (1.0, np.inf))  # h/Mpc
@@ -64,7 +71,7 @@ def training_spectra(
     """
     parameters = domain.complete(theta)
     near = make_geometry(parameters, shells).shell_growth.z
-    z = np.array([0.0, *near, MARGIN * near[-1]])
+    z = np.array([0.0, *near, MARGIN * farthest_redshift(domain, shells)])
     phase = phase_grid(domain, k_max)
     ends = (phase[0] / sound_horizon(parameters), phase[-1] / sound_horizon(parameters))
     results = compute_transfer(parameters, z, ends[1])
@@ -73,7 +80,7 @@ def training_spectra(
     sigma_8, evolved = [], []
     for cosmology in domain.amplitudes(parameters, n_amplitudes):
         sigma_8.append(set_amplitude(results, cosmology))
-        evolved.append(np.log(tabulate(results, *ends, nonlinear, cosmology)[1]))
+        evolved.append(np.log(tabulate(results, *ends, nonlinear, cosmology)[1][rows_of(z)]))
     return {
         "theta": np.asarray(theta, dtype=float),
         "z": z,
@@ -82,6 +89,15 @@ def training_spectra(
         "linear": np.log(linear[0]).astype(np.float32),
         "nonlinear": np.stack(evolved).astype(np.float32),
     }
+
+
+def farthest_redshift(domain: Domain, shells: Shells) -> float:
+    """Return the redshift of the last shell at the corner of the domain where it is highest."""
+    highest = {name: high for name, (_, high) in domain.free.items()}
+    middle = {name: (low + high) / 2 for name, (low, high) in domain.free.items()}
+    near = {name: highest[name] for name in ("Omega_m", *DARK_ENERGY) if name in highest}
+    corner = {**domain.fixed, **middle, **near}
+    return float(make_geometry(corner, shells).shell_growth.z[-1])
 
 
 def validation_spectra(
