@@ -20,7 +20,7 @@ def simple_cosmology(parameters, shells, ell_max):
     for i, (low, high) in enumerate(zip(shells.edges[:-1], shells.edges[1:], strict=True)):
         chi = np.linspace(low, high, 402)[1:-1]
         weight = 3 * chi**2 / (high**3 - low**3)
-        z = np.interp(chi, geometry.distance, geometry.z)
+        z = geometry.distances.redshift(chi)
         inside = geometry.growth.at("first", 1 / (1 + z))
         integrand = (weight / chi) ** 2 * power_at((ell + 0.5) / chi, inside)
         spectra[:, i, i] = integrand.sum(axis=1) * (high - low) / 400

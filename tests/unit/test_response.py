@@ -51,7 +51,7 @@ def test_a_share_is_the_integral_of_n_over_the_shell(cosmology, sight):
     """Two Gaussians, by the error function; far shells hold none of the near bin's sources."""
     z, bins = source_distributions(GAUSSIAN)
     shares = source_shares(z, bins, sight)
-    edges = np.interp(SHELLS.edges, cosmology.distance, cosmology.z)
+    edges = cosmology.distances.redshift(SHELLS.edges)
     for b, (mean, sd) in enumerate(zip(GAUSSIAN["mean"], GAUSSIAN["sd"], strict=True)):
         normal = stats.truncnorm(-mean / sd, (1.5 - mean) / sd, mean, sd)
         # the distribution ends within the last shells
@@ -79,7 +79,7 @@ def test_kernel_is_the_lensing_efficiency(cosmology, sight):
             chi, at = sight.chi[i, step], sight.z[i, step]
 
             def behind(x, b=b, chi=chi):
-                far = np.interp(x, cosmology.z, cosmology.distance)
+                far = cosmology.distances.distance(x)
                 return np.interp(x, z, bins[b]) * (1 - chi / far)
 
             points = z[(z > at) & (z < 1.5)]
@@ -119,7 +119,7 @@ def test_response_gives_the_spectra_of_limbers_integral(cosmology, sight, source
     errors, plain_errors = [], []
     for ell in (20, 30, 55, 90, 128):
         chi = np.linspace(1.0, SHELLS.edges[-1], 20001)
-        z = np.interp(chi, cosmology.distance, cosmology.z)
+        z = cosmology.distances.redshift(chi)
         growth = cosmology.growth.at("first", 1 / (1 + z))
         fine = np.stack([np.interp(chi, sight.chi.ravel(), one.ravel()) for one in kernel])
         weighted = fine / chi * np.sqrt(power_at((ell + 0.5) / chi, growth))

@@ -383,7 +383,7 @@ def glass_windows(shells: Shells, geometry: Geometry) -> list[Any]:
     """Return GLASS's radial windows of the shells: volume weight inside, nothing outside."""
     import glass
 
-    edges = np.interp(shells.edges, geometry.distance, geometry.z)
+    edges = geometry.distances.redshift(shells.edges)
     return glass.tophat_windows(edges, weight=glass.VolumeWeight(geometry.background))
 
 

@@ -53,7 +53,7 @@ class LineOfSight:
 def line_of_sight(shells: Any, geometry: Geometry) -> LineOfSight:
     """Cut shells, an object with `edges` in Mpc/h, shape (n_shells + 1,), into steps."""
     edges = np.linspace(shells.edges[:-1], shells.edges[1:], STEPS + 1, axis=1)
-    return LineOfSight(edges, np.interp(edges, geometry.distance, geometry.z))
+    return LineOfSight(edges, geometry.distances.redshift(edges))
 
 
 def source_shares(z: np.ndarray, n_of_z: np.ndarray, sight: LineOfSight) -> np.ndarray:

@@ -47,9 +47,11 @@ def matter_along(sight: LineOfSight, cosmology: Cosmology) -> Matter:
     """Return what a cosmology says of its own shells, linear in z, ln k and ln P between them."""
     ell = fitted_multipoles(len(cosmology.spectra) - 1)
     ln_k = np.log((ell[:, None, None] + 0.5) / sight.chi)
-    row, right = _neighbours(cosmology.shell_growth.z, sight.z)
+    # shells beyond all sources may be of one time
+    z, row = np.unique(cosmology.shell_growth.z, return_index=True)
+    table = np.log(cosmology.nonlinear[row])
+    row, right = _neighbours(z, np.minimum(sight.z, z[-1]))
     column, above = _neighbours(np.log(cosmology.k), ln_k)
-    table = np.log(cosmology.nonlinear)
     near, far = (
         (1 - above) * table[r, column] + above * table[r, column + 1] for r in (row, row + 1)
     )
