@@ -7,6 +7,8 @@ from typing import Any
 
 import yaml
 
+from mflens.resolve import resolve
+
 ROOT = Path(__file__).parents[1]
 # what the Snakefile reads; all other files of `config/` are overlays
 TASKS = ["g_and_k", "ornstein_uhlenbeck", "toggle_switch", "camels"]
@@ -27,4 +29,11 @@ def read_config(*overlays: str) -> dict[str, Any]:
     config: dict[str, Any] = {}
     for name in [*DEFAULTS, *overlays]:
         config = merge(config, yaml.safe_load((ROOT / f"config/{name}.yaml").read_text()))
+    return config
+
+
+def resolved_config(*overlays: str) -> dict[str, Any]:
+    """Return the same as the rules use it: what is `auto` in numbers."""
+    config = read_config(*overlays)
+    resolve(config)
     return config

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from configs import ROOT
+from configs import ROOT, resolved_config
 
 # what numba compiles: the projection kernels, the transport of phases, an N-body light cone
 DIGESTS = """
@@ -22,7 +22,8 @@ for made in (sim.kernels()[0], sim.simulate(sim.sims[0])()):
 
 
 @pytest.mark.slow
-def test_compiled_here_or_before_is_the_same_to_the_bit(tmp_path, config):
+def test_compiled_here_or_before_is_the_same_to_the_bit(tmp_path):
+    config = resolved_config("smoke")
     world = {name: config["simulate"][name] for name in ("mesh", "tiers", "survey")}
     world |= {"theory": config["theory"]}
     environment = os.environ | {

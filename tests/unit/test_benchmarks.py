@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from configs import ROOT, read_config
+from configs import ROOT, read_config, resolved_config
 from mflens.benchmarks.alone import run
 from mflens.benchmarks.cases import LognormalSim
 from mflens.benchmarks.runs import CASES, runs
@@ -169,7 +169,7 @@ def test_smoke_options_have_all_runs_too():
 
 
 def world(**theory):
-    config = read_config("smoke")
+    config = resolved_config("smoke")
     return {
         "theory": config["theory"] | theory,
         **{key: config["simulate"][key] for key in ("mesh", "tiers", "survey")},

@@ -16,7 +16,7 @@ from mflens.check import check_config
 from mflens.errors import ConfigError
 from mflens.plan import compressor_network
 from mflens.schema import with_numbers
-from mflens.simulate.survey_check import comoving_distance
+from mflens.simulate.depth import comoving_distance
 
 UNIFORM = {"prior": "uniform", "min": 0.1, "max": 0.5}
 NORMAL = {"prior": "normal", "mean": 0.3, "sd": 0.01}
@@ -196,8 +196,14 @@ BAD = [
     ("theory.parameters.Omega_b", UNIFORM, ["theory.parameters.Omega_m", "0.15", "0.5", "Omega_b"]),
     ("theory.parameters.m_nu", 8.0, ["theory.parameters.Omega_m", "neutrinos", "0.2212"]),
     ("theory.parameters.wa", NORMAL | {"mean": 1.0}, ["theory.parameters.wa", "0.04", "below 0"]),
-    ("theory.parameters.w0", -2.0, ["redshifts.z_max", "w0 = -2", "n_shells"]),
-    ("theory.shells.n_shells", 16, ["theory.shells.n_shells", "6400", "z = 6"]),
+    (
+        "theory",
+        {"parameters": {"w0": -2.0}, "shells": {"n_shells": 9}},
+        ["theory.shells.n_shells", "3600", "redshifts.z_max", "w0 = -2", "auto, here 11"],
+    ),
+    ("theory.shells.n_shells", 30, ["theory.shells.n_shells", "12000", "z = 20", "auto, here 9"]),
+    ("theory.shells.n_shells", 1, ["theory.shells.n_shells", "1 ", "minimum 2", "auto"]),
+    ("theory.shells.n_shells", "all", ["theory.shells.n_shells", "'all'", "integer", "auto"]),
     ("theory.nonlinear", "mead2020_feedback", ["log10_T_AGN", "mead2020_feedback needs"]),
     ("theory.power", "class", ["theory.power", "'class'", "camb"]),
     ("theory.emulator.n_training", 3, ["theory.emulator.n_training", "3", "minimum 8"]),
@@ -228,8 +234,17 @@ BAD = [
     ("simulate.bands", [4, 8, 40], ["simulate.bands", "40", "32"]),
     # survey
     ("simulate.survey.redshifts.edges", [0.0, 0.7, 0.7], ["redshifts.edges", "0.7", "increase"]),
-    ("simulate.survey.redshifts.edges", [0.0, 0.7, 1.7], ["redshifts.edges", "1.7", "z_max"]),
-    ("simulate.survey.redshifts.z_max", 2.5, ["redshifts.z_max", "2.5", "n_shells"]),
+    (
+        "simulate.survey.redshifts",
+        {"edges": [0.0, 0.7, 1.7], "z_max": 1.5},
+        ["redshifts.edges", "1.7", "z_max", "auto"],
+    ),
+    (
+        "simulate.survey.redshifts",
+        {"kind": "gaussian", "mean": [0.4, 21.0], "sd": [0.1, 0.1]},
+        ["redshifts.z_max", "z = 21.4", "z = 20"],
+    ),
+    ("simulate.survey.redshifts.z_max", "none", ["redshifts.z_max", "'none'", "auto"]),
     ("theory.shells.n_shells", 5, ["redshifts.z_max", "1.5", "n_shells", "2000"]),
     ("simulate.survey.n_gal_arcmin2", [5.0], ["n_gal_arcmin2", "[5.0]", "2"]),
     ("simulate.survey.mask", "no.fits", ["simulate.survey.mask", "'no.fits'", "octant"]),
@@ -356,8 +371,8 @@ class TestRedshiftFile:
         ("text", "word"),
         [
             ("0.1 1\n0.5 1\n", "n_gal_arcmin2"),
-            ("0.1 1 1\n4.5 1 1\n", "4.5"),
-            ("0.5 1 1\n0.1 1 1\n", "increase"),
+            ("0.1 1 1\n4.5 1 1\n5.5 1 1\n", "z_max: 5 leaves"),
+            ("0.5 1 1\n0.1 1 1\n0.3 1 1\n", "increase"),
             ("0.1 1 0\n0.5 1 0\n", "no sources"),
             ("0.1\n0.2\n", "columns"),
             ("z n\n", "numbers"),
@@ -374,8 +389,9 @@ class TestRedshiftFile:
 
 
 def test_normal_prior_counts_to_four_sigma(config):
-    overlay = at("theory.parameters.Omega_m", {"prior": "normal", "mean": 0.3, "sd": 0.05})
-    assert "Omega_m = 0.1 " in problem(config, overlay)
+    prior = {"prior": "normal", "mean": 0.3, "sd": 0.05}
+    overlay = {"parameters": {"Omega_m": prior}, "shells": {"n_shells": 9}}
+    assert "Omega_m = 0.1;" in problem(config, {"theory": overlay})
 
 
 def test_emulator_needs_priors_it_can_be_trained_for(config):

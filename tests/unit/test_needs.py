@@ -2,22 +2,23 @@
 
 import pytest
 
-from configs import read_config
+from configs import read_config, resolved_config
 from mflens import needs as needs_of
 from mflens.needs import AUTO, Needs, SimCost, chunk_sizes
 from mflens.plan import Plan
+from mflens.resolve import resolve
 from mflens.simulate import matching
 
 SPLIT_KINDS = ["bulk", "validation", "pairs", "test"]
 
 
 def needs(config):
-    config["simulate"]["chunk_size"] = chunk_sizes(config)
+    resolve(config)
     return Needs(config, Plan(config))
 
 
 def automatic(**simulate):
-    config = read_config()
+    config = resolved_config()
     config["simulate"] |= {"chunk_size": dict.fromkeys(SPLIT_KINDS, AUTO)} | simulate
     return config
 
@@ -27,7 +28,7 @@ def request(config, rule, attempt=1):
 
 
 def test_sim_costs_what_was_measured_and_grows_as_measured():
-    config = read_config()
+    config = resolved_config()
     config["simulate"] |= {"nside": 256}
     config["theory"]["shells"]["n_shells"] = 12
     measured = config["benchmarks"]["cost"]["lognormal"]
@@ -39,7 +40,7 @@ def test_sim_costs_what_was_measured_and_grows_as_measured():
 
 
 def test_tiers_and_pairs_cost_more():
-    cost = SimCost(read_config())
+    cost = SimCost(resolved_config())
     bulk, pair = (cost.sim_s(s, "lognormal") for s in ("bulk", "pairs_particle_mesh"))
     assert bulk < pair < cost.sim_s("pairs_particle_mesh", "particle_mesh")
     assert (
@@ -53,7 +54,7 @@ def test_calibration_is_counted_as_it_is_made():
 
 def test_maps_have_the_size_of_the_benchmarks_estimate():
     """10^4 sims of three bins on an octant at nside 512: 94.37 GB, counted there on its own."""
-    config = read_config()
+    config = resolved_config()
     config["simulate"]["nside"] = 512
     config["simulate"]["survey"]["n_gal_arcmin2"] = [5.0, 5.0, 5.0]
     assert 1e4 * 4e-9 * SimCost(config).map_values() == pytest.approx(94.37, rel=1e-4)
@@ -71,7 +72,7 @@ def test_maps_have_the_size_of_the_benchmarks_estimate():
     ids=str,
 )
 def test_sky_fraction(mask, fraction):
-    config = read_config()
+    config = resolved_config()
     config["simulate"]["survey"]["mask"] = mask
     assert SimCost(config).sky_fraction() == pytest.approx(fraction)
 
@@ -102,12 +103,12 @@ def test_chunks_are_never_empty():
 
 
 def test_chunk_sizes_of_the_config_are_kept():
-    config = read_config("smoke")
-    assert chunk_sizes(config) == config["simulate"]["chunk_size"]
+    config = resolved_config("smoke")
+    assert chunk_sizes(config) == read_config("smoke")["simulate"]["chunk_size"]
 
 
 def test_every_attempt_asks_for_more():
-    first, third = (request(read_config(), "simulate_maps", attempt) for attempt in (1, 3))
+    first, third = (request(resolved_config(), "simulate_maps", attempt) for attempt in (1, 3))
     assert first["mem_mb"] > 1000
     assert first["runtime"] >= 15
     assert third == {name: 3 * value for name, value in first.items()}
@@ -115,7 +116,7 @@ def test_every_attempt_asks_for_more():
 
 def test_requests_of_a_survey():
     """A 512^3 mesh of 140 bytes a cell is 18 GiB; margin and process come on top."""
-    config = read_config("survey", "euclid_dr1")
+    config = resolved_config("survey", "euclid_dr1")
     costly, cheap, figure = (
         request(config, rule) for rule in ("simulate_costly_maps", "simulate_maps", "plot_sky")
     )
@@ -131,7 +132,7 @@ def test_requests_of_a_survey():
 
 
 def test_summary_names_folder_and_free_space(tmp_path):
-    config = read_config("smoke")
+    config = resolved_config("smoke")
     config["results_dir"] = str(tmp_path / "not/yet")
     assert "GB are free" in needs(config).summary()
     assert str(tmp_path) in needs(config).summary()

@@ -6,7 +6,7 @@ import sys
 import pandas as pd
 import pytest
 
-from configs import read_config
+from configs import resolved_config
 from mflens.cost import summarise_overhead
 from mflens.job import read_start
 from mflens.needs import chunk_sizes
@@ -44,7 +44,7 @@ def test_jobs_of_an_earlier_run_do_not_count():
 
 @pytest.mark.parametrize("power", ["emulator", "camb"])
 def test_every_job_costs_once(power):
-    config = read_config()
+    config = resolved_config()
     config["simulate"]["chunk_size"] = chunk_sizes(config)
     plan = Plan(config | {"theory": config["theory"] | {"power": power}})
     emulator, files = plan.emulator_benchmarks(), plan.simulation_benchmarks()

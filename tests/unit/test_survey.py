@@ -5,7 +5,6 @@ from types import SimpleNamespace
 import healpy
 import numpy as np
 import pytest
-from astropy.io import fits
 from glass.galaxies import _kappa_ia_nla
 from scipy import stats
 
@@ -22,7 +21,6 @@ from mflens.simulate.footprint import observed_fraction
 from mflens.simulate.lightcone import Mesh
 from mflens.simulate.line_of_sight import line_of_sight, source_shares
 from mflens.simulate.randomness import BaseMeasure
-from mflens.simulate.redshift_files import read_redshifts
 from mflens.simulate.redshifts import move_distribution, source_distributions
 from mflens.simulate.survey import Survey, make_survey
 from mflens.simulate.tiers import Sky
@@ -77,86 +75,6 @@ class TestSources:
         np.testing.assert_allclose(mean, [0.5, 0.9], rtol=1e-6)
         sd = np.sqrt(np.trapezoid((z - mean[:, None]) ** 2 * bins, z, axis=1))
         np.testing.assert_allclose(sd, [0.05, 0.1], rtol=1e-4)
-
-    def test_one_file_a_bin_as_kids_publishes(self, tmp_path):
-        # SOM_N_of_Z/..._TOMO1_Nz.asc: lower edges of intervals of 0.05 from 0 to 6, density
-        lower = np.arange(120) * 0.05
-        density = [stats.norm.pdf(lower + 0.025, mean, 0.1) for mean in (0.4, 0.8)]
-        density[1][71] = 1e-4  # the noise of few calibrating galaxies, at z = 3.6
-        paths = [str(tmp_path / f"TOMO{i}_Nz.asc") for i in (1, 2)]
-        for path, n in zip(paths, density, strict=True):
-            np.savetxt(path, np.column_stack([lower, n]), header="# binstart, density")
-        z, bins = source_distributions({**FILE, "path": paths, "z_column": "lower"})
-        assert z[0] == pytest.approx(0.025)
-        assert z[-1] < 3.0
-        np.testing.assert_allclose(np.trapezoid(z * bins, z, axis=1), [0.4, 0.8], atol=1e-3)
-
-    @pytest.mark.parametrize("extension", ["nz_source", "NZ_SOURCE"])
-    def test_two_point_file_as_des_and_kids_publish(self, tmp_path, extension):
-        z = np.arange(300) * 0.01 + 0.005
-        bins = [stats.norm.pdf(z, mean, 0.05) for mean in (0.3, 0.5, 0.7)]
-        # upper and lower case as in the files: DES writes Z_LOW, KiDS Z_lOW
-        columns = [("Z_lOW", z - 0.005), ("Z_MID", z), ("Z_HIGH", z + 0.005)]
-        columns += [(f"BIN{i}", n) for i, n in enumerate(bins, start=1)]
-        table = fits.BinTableHDU.from_columns(
-            [fits.Column(name=name, format="D", array=array) for name, array in columns]
-        )
-        table.header["NZDATA"] = True
-        table.header["EXTNAME"] = extension
-        lens = fits.BinTableHDU.from_columns([fits.Column(name="Z_MID", format="D", array=z)])
-        lens.name = "nz_lens"
-        path = str(tmp_path / "2pt.fits")
-        fits.HDUList([fits.PrimaryHDU(), lens, table]).writeto(path)
-        found, n = source_distributions({**FILE, "path": path})
-        np.testing.assert_array_equal(found, z)
-        np.testing.assert_allclose(np.trapezoid(found * n, found, axis=1), [0.3, 0.5, 0.7], 1e-3)
-        with pytest.raises(ConfigError, match="no table 'nz_shear'; name one of NZ_LENS, NZ_SOUR"):
-            source_distributions({**FILE, "path": path, "extension": "nz_shear"})
-        with pytest.raises(ConfigError, match="needs Z_MID and BIN1"):
-            source_distributions({**FILE, "path": path, "extension": "nz_lens"})
-
-    def test_text_as_cosmosis_reads(self, tmp_path):
-        z, bins = source_distributions(SMAIL)
-        header = "z bin_1 bin_2\nnbin = 2"
-        np.savetxt(tmp_path / "nz.txt", np.column_stack([z, *bins]), header=header)
-        found, n = read_redshifts({**FILE, "path": str(tmp_path / "nz.txt")})
-        np.testing.assert_allclose(found, z)
-        assert n.shape == bins.shape
-
-    @pytest.mark.parametrize(
-        ("text", "words"),
-        [
-            ("0.1 1 1\n0.5 nan 1\n0.9 0 1\n", ["bin 1", "nan", "z = 0.5"]),
-            ("0.1 1 1\n0.5 1 -0.2\n0.9 0 1\n", ["bin 2", "-0.2", "z = 0.5"]),
-            ("0.1 1 0\n0.5 1 0\n0.9 1 0\n", ["bin 2", "no sources"]),
-            ("0.1 0 1\n0.5 1 1\n0.9 1 0\n", ["bin 2", "order of depth"]),
-            ("0.5 1 1\n0.1 1 1\n", ["increase"]),
-            ("-0.1 1 1\n0.1 1 1\n", ["from 0"]),
-            ("0.1 1 1\n4.5 1 1\n4.6 1 1\n", ["z_max", "z = 3", "bin 1"]),
-            ("0.1\n0.2\n", ["columns"]),
-            ("z n\n", ["numbers"]),
-        ],
-    )
-    def test_bad_tables_are_refused(self, tmp_path, text, words):
-        (tmp_path / "nz.txt").write_text(text)
-        with pytest.raises(ConfigError) as caught:
-            read_redshifts({**FILE, "path": str(tmp_path / "nz.txt")})
-        message = str(caught.value)
-        assert all(word in message for word in ["nz.txt", *words]), message
-        assert "\n" not in message
-
-    def test_files_that_do_not_fit_or_are_not_there(self, tmp_path):
-        (tmp_path / "a.asc").write_text("0.1 1\n0.2 2\n")
-        (tmp_path / "b.asc").write_text("0.1 1\n0.3 2\n")
-        paths = [str(tmp_path / name) for name in ("a.asc", "b.asc")]
-        with pytest.raises(ConfigError, match="other redshifts"):
-            read_redshifts({**FILE, "path": paths})
-        (tmp_path / "text.fits").write_text("0.1 1\n")
-        with pytest.raises(ConfigError, match="no FITS file"):
-            read_redshifts({**FILE, "path": str(tmp_path / "text.fits")})
-        for path in ("no.txt", "no.fits", ["no.asc"]):
-            with pytest.raises(ConfigError, match=r"there is no file 'no\."):
-                read_redshifts({**FILE, "path": path})
 
 
 class TestNuisances:
@@ -485,14 +403,12 @@ class TestConfig:
             ({"nuisances": {"m_1": "0.1"}}, ["nuisances.m_1", "'0.1'", "number"]),
             ({"nuisances": {"eta_IA": 1.0, "A_IA": 1.0}}, ["eta_IA", "z_pivot_IA"]),
             ({"nuisances": {"z_pivot_IA": NORMAL}}, ["z_pivot_IA", "number"]),
-            ({"nuisances": {"delta_z_1": 0.4}}, ["z = 1.9", "n_shells", "to 11"]),
             ({"sigma_e": [0.3]}, ["sigma_e", "[0.3]", "2"]),
             ({"source_bias": 1.0}, ["source_bias", "1.0", "poisson"]),
             ({"noise": "possion"}, ["noise", "'possion'", "'poisson'"]),
             ({"redshifts": GAUSSIAN | {"mean": [0.8, 0.4]}}, ["mean", "[0.8, 0.4]", "increase"]),
             ({"redshifts": GAUSSIAN | {"sd": [0.1]}}, ["redshifts.sd", "[0.1]", "2 bins"]),
             ({"redshifts": GAUSSIAN | {"mean": [0.8, 1.6]}}, ["1.6", "z_max"]),
-            ({"redshifts": GAUSSIAN | {"z_max": 2.5}}, ["z_max", "2.5", "n_shells"]),
             ({"mask": {"cap": [CAP]}}, ["mask.cap", "'caps'"]),
             ({"mask": {"caps": [CAP | {"area_deg2": 0.1}]}}, ["mask", "0.1", "no pixel"]),
             ({"min_coverage": 0}, ["min_coverage", "0"]),

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from configs import ROOT, read_config
+from configs import ROOT, resolved_config
 from mflens.needs import SimCost
 from runs import Runner
 
@@ -69,7 +69,7 @@ def test_scheduling_is_little_of_a_campaign(tmp_path):
         n * threads.get(rule, 1) for rule, n in found.items() if rule not in ("all", "total")
     )
     overhead = scheduling + STARTS * start * held
-    share = overhead / (N_SIMS * SimCost(read_config(*SURVEY)).sim_s("bulk", "lognormal"))
+    share = overhead / (N_SIMS * SimCost(resolved_config(*SURVEY)).sim_s("bulk", "lognormal"))
     print(
         f"{found['total']} jobs, {scheduling:.0f} s of scheduling, {start:.1f} s a start: {share}"
     )

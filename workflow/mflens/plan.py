@@ -183,7 +183,10 @@ class Plan:
         mask, redshifts = (self.simulate["survey"][key] for key in ("mask", "redshifts"))
         path = mask.get("path") if isinstance(mask, Mapping) else mask
         files = [path] if path and path not in ("octant", "full") else []
-        return [*files, redshifts["path"]] if redshifts["kind"] == "file" else files
+        if redshifts["kind"] != "file":
+            return files
+        path = redshifts["path"]
+        return [*files, *([path] if isinstance(path, str) else path)]
 
     def first_sim(self, wildcards: Any) -> int:
         """Return the position of a chunk's first sim in its split."""

@@ -158,6 +158,11 @@ def _did_you_mean(word: Any, known: list[Any]) -> str:
 
 def _problem(error: ValidationError) -> str:
     limit: Any = error.validator_value
+    if error.validator == "anyOf":
+        # a value or a word that stands for one, such as auto
+        words = [str(part["const"]) for part in limit if "const" in part]
+        values = [part for part in error.context if part.validator != "const"]
+        return f"{_problem(values[0])} and is not {' or '.join(words)}"
     if error.validator == "type":
         names = {"object": "mapping", "array": "list", "string": "text"}
         wanted: list[str] = limit if isinstance(limit, list) else [limit]

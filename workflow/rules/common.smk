@@ -7,13 +7,13 @@ from mflens.config_files import check_given, check_module, for_module, with_type
 from mflens.dependencies import fingerprint
 from mflens.errors import MflensError
 from mflens.job import LIBRARY_SETTINGS
-from mflens.needs import Needs, chunk_sizes
+from mflens.needs import Needs
 from mflens.plan import Plan
 from mflens.report.captions import DESCRIPTIONS
+from mflens.resolve import resolve
 from mflens.run_folder import AFTER_A_FAILURE, describe_results, open_results
 from mflens.schema import with_numbers
 from mflens.tasks.plan import TaskPlan
-from mflens.theory.parameters import given
 
 IS_MODULE = not workflow.modifier.is_main_snakefile()
 VALUES = workflow.config_settings.config_args  # behind --config
@@ -31,9 +31,7 @@ except MflensError as error:
     raise WorkflowError(str(error)) from None
 
 WHOLE_CONFIG = deepcopy(config)
-# an overlay takes a parameter out by null
-config["theory"]["parameters"] = given(config["theory"]["parameters"])
-config["simulate"]["chunk_size"] = chunk_sizes(config)
+resolve(config)
 RESULTS, LADDER = config["results_dir"], config["ladder"]
 PLAN = Plan(config)
 NEEDS, TASKS = Needs(config, PLAN), TaskPlan(config)

@@ -1,6 +1,9 @@
 from snakemake.logging import logger
 
+from mflens.simulate.survey_summary import summarise_survey
+
 if workflow.is_main_process:
+    logger.info(summarise_survey(config))
     logger.info(NEEDS.summary())
 
 

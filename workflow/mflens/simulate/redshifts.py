@@ -1,19 +1,31 @@
 """Redshift distributions of the sources: by formula or from a file, shifted and stretched."""
 
+import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
-import glass
 import numpy as np
 
 from mflens.errors import ConfigError
-from mflens.simulate.redshift_files import read_redshifts
+from mflens.simulate.depth import AUTO
+from mflens.simulate.redshift_files import Sources, mean_redshift, read_redshifts
+from mflens.theory.parameters import N_SIGMA
 
 Z_STEP = 0.005
 
 
 def source_distributions(options: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
     """Return redshifts (n_z,) and the sources' normalised distributions (n_bins, n_z).
+
+    See `read_sources`.
+    """
+    sources = read_sources(options)
+    return sources.z, sources.n
+
+
+def read_sources(options: Mapping[str, Any]) -> Sources:
+    """Return the sources of all bins, their distributions normalised.
 
     Parameters
     ----------
@@ -29,30 +41,71 @@ def source_distributions(options: Mapping[str, Any]) -> tuple[np.ndarray, np.nda
         If a bin holds no sources or a file is no set of distributions.
     """
     if options["kind"] == "file":
-        z, bins = read_redshifts(options)
+        sources = read_redshifts(options)
+        z, n = sources.z, sources.n
     else:
-        z = np.arange(0.0, options["z_max"] + Z_STEP / 2, Z_STEP)
-        bins = _smail(z, options) if options["kind"] == "smail" else _gaussian(z, options)
-    norm = np.asarray(np.trapezoid(bins, z, axis=1))
+        z = np.arange(0.0, formula_end(options) + Z_STEP / 2, Z_STEP)
+        n = _smail(z, options) if options["kind"] == "smail" else _gaussian(z, options)
+    norm = np.asarray(np.trapezoid(n, z, axis=1))
     if not np.all(norm > 0):
         raise ConfigError(
             f"simulate.survey.redshifts: bin {int(np.argmin(norm)) + 1} holds no sources; move "
             "its edges or mend the file."
         )
-    return z, bins / norm[:, None]
+    n = n / norm[:, None]
+    if options["kind"] == "file":
+        return replace(sources, n=n)
+    return Sources(z, n, mean_redshift(z, n), np.zeros(len(n)))
+
+
+def formula_end(options: Mapping[str, Any]) -> float:
+    """Return the redshift at which sources given by formula end: `z_max`, or what `auto` means."""
+    if options["z_max"] != AUTO:
+        return float(options["z_max"])
+    if options["kind"] == "smail":
+        return float(options["edges"][-1])
+    return float(max(m + N_SIGMA * s for m, s in zip(options["mean"], options["sd"], strict=True)))
 
 
 def _smail(z: np.ndarray, options: Mapping[str, Any]) -> np.ndarray:
-    mode = options["z_0"] * (options["alpha"] / options["beta"]) ** (1 / options["beta"])
-    total = glass.smail_nz(z, mode, options["alpha"], options["beta"])
-    edges = options["edges"]
-    pairs = list(zip(edges[:-1], edges[1:], strict=True))
-    return np.asarray(glass.tomo_nz_gausserr(z, total, options["sigma_z"], pairs))
+    """Return the distribution of Amara & Refregier 2007, astro-ph/0610127, in photometric bins."""
+    total = z ** options["alpha"] * np.exp(-((z / options["z_0"]) ** options["beta"]))
+    width = math.sqrt(2) * options["sigma_z"] * (1 + z)
+    # so few that scipy need not be loaded whenever the rules are read
+    below = [np.array([math.erf(x) for x in (edge - z) / width]) for edge in options["edges"]]
+    # the share of all galaxies whose photometric redshift is positive
+    positive = 1 + np.array([math.erf(x) for x in z / width])
+    return np.diff(below, axis=0) * total / positive
 
 
 def _gaussian(z: np.ndarray, options: Mapping[str, Any]) -> np.ndarray:
     mean, sd = (np.asarray(options[key], dtype=float)[:, None] for key in ("mean", "sd"))
     return np.exp(-0.5 * ((z - mean) / sd) ** 2)
+
+
+def cumulative(z: np.ndarray, n: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """Return the integral of n from the first redshift to others, exact for n linear between.
+
+    Parameters
+    ----------
+    z, n
+        Redshifts, shape (n_z,), and distributions, shape (..., n_z), zero outside.
+    at
+        Redshifts up to which to integrate, shape (n_at,).
+
+    Returns
+    -------
+    array
+        Shape (..., n_at).
+    """
+    width = np.diff(z)
+    whole = np.cumsum(width * (n[..., 1:] + n[..., :-1]) / 2, axis=-1)
+    whole = np.concatenate([np.zeros_like(whole[..., :1]), whole], axis=-1)
+    at = np.clip(at, z[0], z[-1])
+    i = np.clip(np.searchsorted(z, at, side="right") - 1, 0, z.size - 2)
+    step = at - z[i]
+    slope = (n[..., i + 1] - n[..., i]) / width[i]
+    return whole[..., i] + step * (n[..., i] + slope * step / 2)
 
 
 def move_distribution(

@@ -1,19 +1,25 @@
 """Checks of the config's section `simulate.survey`, beyond its schema."""
 
-import math
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mflens.errors import ConfigError
 from mflens.problems import empty_prior, not_increasing
-from mflens.theory.parameters import DARK_ENERGY, Z_MAX, given, reach
+from mflens.simulate.depth import (
+    AUTO,
+    comoving_distance,
+    corners,
+    redshift_at,
+    shells_needed,
+    shifted,
+)
+from mflens.simulate.redshifts import Sources, formula_end, read_sources
+from mflens.theory.parameters import Z_FAR, reach
 
 Config = Mapping[str, Any]
 
 KEY = "simulate.survey"
-LIGHT_SPEED_OVER_100 = 2997.92458  # c / (100 km/s/Mpc) in Mpc
-OMEGA_M_FLOOR = 0.05
 NSIDE_OF_LOOK = 256
 PER_BIN = ("delta_z", "stretch", "m")
 ALIGNMENT = ("A_IA", "eta_IA", "z_pivot_IA")
@@ -27,10 +33,11 @@ def check_survey(config: Config) -> Iterator[str]:
     if problems:
         return
     try:
-        n_bins, deepest, source = _sources(survey["redshifts"])
+        sources = read_sources(survey["redshifts"])
     except ConfigError as error:
         yield str(error)
         return
+    n_bins = len(sources.n)
     per_bin = {name: survey[name] for name in ("n_gal_arcmin2", "sigma_e")}
     for name, values in per_bin.items():
         if isinstance(values, list) and len(values) != n_bins:
@@ -43,7 +50,7 @@ def check_survey(config: Config) -> Iterator[str]:
             f"{KEY}.source_bias: {survey['source_bias']} needs galaxy counts, but {KEY}.noise is "
             f"{survey['noise']}; set noise to poisson or source_bias to 0."
         )
-    yield from _beyond_shells(config, source, deepest)
+    yield from _beyond_shells(config, sources)
 
 
 def check_nuisances(config: Config) -> Iterator[str]:
@@ -105,75 +112,54 @@ def check_mask(config: Config) -> Iterator[str]:
         )
 
 
-def comoving_distance(z: float, Omega_m: float, w0: float = -1.0, wa: float = 0.0) -> float:
-    """Return the comoving distance in Mpc/h to redshift z in a flat universe without radiation."""
-    import numpy as np
-
-    grid = np.linspace(0.0, z, 2049)
-    dark = (1 + grid) ** (3 * (1 + w0 + wa)) * np.exp(-3 * wa * grid / (1 + grid))
-    expansion = np.sqrt(Omega_m * (1 + grid) ** 3 + (1 - Omega_m) * dark)
-    return LIGHT_SPEED_OVER_100 * float(np.trapezoid(1 / expansion, grid))
-
-
 def _check_formula(options: Mapping[str, Any]) -> Iterator[str]:
     """Check the bins of source distributions given by formula."""
     key = f"{KEY}.redshifts"
     if options["kind"] == "smail":
         edges = options["edges"]
         yield from not_increasing(f"{key}.edges", edges)
-        if edges[-1] > options["z_max"]:
+        if edges[-1] > formula_end(options):
             yield (
                 f"{key}.edges: the last edge {edges[-1]} is beyond z_max = {options['z_max']}; "
-                "lower it or raise z_max."
+                "lower it, raise z_max or set it to auto."
             )
     elif options["kind"] == "gaussian":
         mean, sd = options["mean"], options["sd"]
         yield from not_increasing(f"{key}.mean", mean)
         if len(sd) != len(mean):
             yield f"{key}.sd: {sd} has {len(sd)} entries for {len(mean)} bins; give one for each."
-        if mean[-1] > options["z_max"]:
+            return
+        if mean[-1] > formula_end(options):
             yield (
                 f"{key}.mean: the last bin at {mean[-1]} is beyond z_max = {options['z_max']}; "
-                "lower it or raise z_max."
+                "lower it, raise z_max or set it to auto."
             )
 
 
-def _sources(options: Mapping[str, Any]) -> tuple[int, float, str]:
-    """Return the number of bins, the highest redshift with sources and the key that sets it."""
-    key = f"{KEY}.redshifts"
-    if options["kind"] == "smail":
-        return len(options["edges"]) - 1, options["z_max"], f"{key}.z_max"
-    if options["kind"] == "gaussian":
-        return len(options["mean"]), options["z_max"], f"{key}.z_max"
-    from mflens.simulate.redshift_files import read_redshifts
-
-    z, bins = read_redshifts(options)
-    return len(bins), float(z[bins.any(axis=0)].max()), f"{key}.path"
-
-
-def _beyond_shells(config: Config, key: str, z: float) -> Iterator[str]:
+def _beyond_shells(config: Config, sources: Sources) -> Iterator[str]:
     """Check that the shells reach the deepest source wherever the prior makes it farthest."""
-    nuisances = config["simulate"]["survey"]["nuisances"]
-    shifts = [reach(entry)[1] for name, entry in nuisances.items() if name.startswith("delta_z_")]
-    widths = [reach(entry)[1] for name, entry in nuisances.items() if name.startswith("stretch_")]
-    z = z * max([1.0, *widths]) + max([0.0, *shifts])
-    shells = config["theory"]["shells"]
-    end = shells["n_shells"] * shells["thickness_mpc_h"]
-    parameters = DARK_ENERGY | given(config["theory"]["parameters"])
-    lowest, highest = (min(max(x, OMEGA_M_FLOOR), 1.0) for x in reach(parameters["Omega_m"]))
-    (w0, thawed), (wa, fading) = (reach(parameters[name]) for name in DARK_ENERGY)
-    distance = comoving_distance(z, lowest, w0, wa)
-    if distance > end:
-        needed = math.ceil(distance / shells["thickness_mpc_h"])
+    redshifts, nuisances = (config["simulate"]["survey"][k] for k in ("redshifts", "nuisances"))
+    z = shifted(sources.deepest, sources.mean, nuisances)
+    key = f"{KEY}.redshifts.{'path' if redshifts['kind'] == 'file' else 'z_max'}"
+    if z > Z_FAR:
         yield (
-            f"{key}: sources reach z = {z:g}, {distance:.0f} Mpc/h away at Omega_m = {lowest:g} "
-            f"and w0 = {w0:g}, but the shells end at {end:g} Mpc/h; set theory.shells.n_shells to "
-            f"{needed} or lower the redshift."
+            f"{key}: sources reach z = {z:g}, but beyond z = {Z_FAR:g} matter is not followed; "
+            "lower the redshift."
         )
-    edge = comoving_distance(Z_MAX, highest, thawed, fading)
-    if end > edge:
+    theory = config["theory"]
+    shells, farthest = theory["shells"], corners(theory["parameters"]).farthest
+    if shells["n_shells"] == AUTO:
+        return
+    end = shells["n_shells"] * shells["thickness_mpc_h"]
+    needed = shells_needed(z, theory)
+    if shells["n_shells"] < needed:
+        yield (
+            f"theory.shells.n_shells: {shells['n_shells']} shells end at {end:g} Mpc/h, but "
+            f"sources reach z = {z:g} ({key}), {comoving_distance(z, *farthest):.0f} Mpc/h away at "
+            f"{farthest}; set it to auto, here {needed}, or lower the redshift."
+        )
+    if redshift_at(end - shells["thickness_mpc_h"], farthest) > Z_FAR:
         yield (
             f"theory.shells.n_shells: {shells['n_shells']} shells end at {end:g} Mpc/h, beyond "
-            f"z = {Z_MAX:g}, {edge:.0f} Mpc/h at Omega_m = {highest:g}; set it to "
-            f"{math.floor(edge / shells['thickness_mpc_h'])}."
+            f"z = {Z_FAR:g} in every cosmology of the prior; set it to auto, here {needed}."
         )
