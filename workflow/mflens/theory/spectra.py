@@ -15,6 +15,7 @@ from mflens.theory.kernels import Shells
 from mflens.theory.parameters import Z_FAR
 from mflens.theory.power import Power
 
+N_QUADRATURE = 8  # nodes in a shell
 SAME_TIME = 1e-9  # difference of the growth factor
 DIGITS = 9  # of a redshift, behind the point
 
@@ -48,11 +49,12 @@ def shell_growth(shells: Shells, distances: Distances, growth: Growth) -> ShellG
     distances, growth
         Those of one cosmology.
     """
+    parts = [shells.quadrature(i, N_QUADRATURE) for i in range(shells.n_shells)]
+    z = np.minimum(distances.redshift(np.array([nodes for nodes, _ in parts])), Z_FAR)
     mean, slope = np.empty(shells.n_shells), np.empty(shells.n_shells)
-    for i in range(shells.n_shells):
-        nodes, weights = shells.quadrature(i, 8)
-        z = np.minimum(distances.redshift(nodes), Z_FAR)
-        d = growth.at("first", 1 / (1 + z))
+    for i, (d, (nodes, weights)) in enumerate(
+        zip(growth.at("first", 1 / (1 + z)), parts, strict=True)
+    ):
         x = shells.offset(i, nodes)
         mean[i] = weights @ d
         slope[i] = (weights @ (x * d)) / (weights @ x**2) / mean[i]
