@@ -10,6 +10,7 @@ import pytest
 from mflens.errors import ConfigError, DataError
 from mflens.evaluate.posterior import METHOD_COLUMNS
 from mflens.io import read_hdf5, read_json, write_hdf5
+from mflens.plan import splits
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 PARAMETERS = {
@@ -158,15 +159,19 @@ def test_from_maps_to_the_table_of_methods(run, tmp_path):
         [write_benchmark(tmp_path, f"simulate_maps/{t}/{split}/0", 12.0) for t, split in simulated],
         methods=tmp_path / "methods.csv",
         markdown=tmp_path / "methods.md",
-        ladder=LADDER,
-        sims={"bulk": 48, "validation": 16, "pairs_high": 12},
+        simulations={
+            "splits": splits(LADDER),
+            "sims": {"bulk": 48, "validation": 16, "pairs_high": 12, "test": 12},
+            "theory": {"low": "spectra", "high": "power"},
+            "calibrated": [],
+        },
         threads={},
     )
     table = pd.read_csv(tmp_path / "methods.csv")
     assert list(table.columns) == METHOD_COLUMNS
     assert list(table["method"]) == ["prior", "linear", "paired"]
-    # training; bulk and validation; one or both members of twelve pairs
-    expected = [2.5, 2.5 + 24 + 12, 2.5 + 5 + 24 + 24]
+    # training; bulk, and validation for what is pretrained; one or both members of twelve pairs
+    expected = [2.5, 2.5 + 12 + 12, 2.5 + 5 + 24 + 24]
     np.testing.assert_allclose(table["cost_core_s"], expected)
 
 
