@@ -7,7 +7,6 @@ import numpy as np
 from mflens.io import read_hdf5, write_hdf5
 from mflens.job import start_job
 from mflens.prior import Prior
-from mflens.simulate import particles  # noqa: F401  (compiles PySCo once, not per job)
 from mflens.simulate.lightcone import LightCone, Mesh
 from mflens.simulate.matching import calibrate, linear_covariance
 from mflens.theory.cosmology import make_cosmology

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from mflens.simulate import chunk, harmonics
+from mflens.simulate import chunk, engine, harmonics
 from mflens.simulate.bandpowers import average_bands
 from mflens.simulate.baryons import amplitudes
 from mflens.simulate.chunk import Matching, Sim, make_draw
@@ -263,13 +263,12 @@ def test_particle_mesh_follows_linear_growth(world, z):
 
 def test_steps_are_those_of_pysco(world):
     """PySCo's own leapfrog and forces, from the same start."""
-    import integration
-    import solver
     from scipy.interpolate import interp1d
 
     base, box = BaseMeasure(3), world.mesh.box_mpc_h
     linear = linear_density(base, world.mesh, world.cosmology.k, world.cosmology.linear)
     particles = Particles(world.cosmology, linear, box)
+    integration, solver = engine.load("integration"), engine.load("solver")
     growth, times = particles.growth, np.exp(np.linspace(np.log(0.1), 0, 9))
     param = pd.Series(
         {

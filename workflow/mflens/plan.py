@@ -188,6 +188,11 @@ class Plan:
         path = redshifts["path"]
         return [*files, *([path] if isinstance(path, str) else path)]
 
+    @property
+    def needs_mesh(self) -> bool:
+        """Say whether any tier needs the mesh, and with it PySCo's functions."""
+        return any(uses_mesh(tier, self.simulate) for tier in self.ladder)
+
     def first_sim(self, wildcards: Any) -> int:
         """Return the position of a chunk's first sim in its split."""
         return int(wildcards.chunk) * self.simulate["chunk_size"][kind(wildcards.split)]
@@ -209,14 +214,9 @@ class Plan:
         return self.simulate["mesh"] if shared else None
 
     def whitening(self, wildcards: Any) -> dict[str, str]:
-        """Return the calibration of the seed matching as input of all sims that use the mesh.
-
-        Sims that are not part of a pair do not need it, but PySCo, which compiles itself when that
-        job first imports it, is then compiled for them too.
-        """
+        """Return the calibration of the seed matching as input of the sims that share a mesh."""
         file = f"{self.results}/compute_whitening/whitening.h5"
-        needed = self.mesh(wildcards) or uses_mesh(wildcards.tier, self.simulate)
-        return {"whitening": file} if needed else {}
+        return {"whitening": file} if self.mesh(wildcards) else {}
 
     def tier_options(self, wildcards: Any) -> dict[str, Any]:
         """Return what one tier needs of the section `simulate`, and nothing that others need."""
@@ -251,8 +251,8 @@ class Plan:
         return self.emulator_benchmarks() + self.benchmarks(files)
 
     def other_benchmarks(self) -> list[str]:
-        """Return the benchmark files of what is done with the methods once they are fitted."""
-        files = ["sample_posterior/samples", "score_posterior/scores"]
+        """Return the benchmark files of what is done once beside simulating and fitting."""
+        files = ["compile_functions/functions", "sample_posterior/samples", "score_posterior/scores"]
         return self.benchmarks([f"{self.results}/{file}" for file in files])
 
     def emulator_benchmarks(self) -> list[str]:

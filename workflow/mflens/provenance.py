@@ -38,6 +38,7 @@ LIBRARIES = {
     "pyfftw": "pyfftw", "numba": "numba", "numpy": "numpy", "scipy": "scipy",
     "torch": "torch", "zuko": "zuko", "sbi": "sbi",
 }  # fmt: skip
+NO_SOURCES = {"compile_functions"}  # jobs wait for them and take nothing from them
 FOLDER = "provenance"  # of the records, below the results
 RUN_CONFIG = "run.yaml"
 DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
@@ -225,13 +226,13 @@ def rule_of_script() -> str:
 def checksums(results: Path, paths: Iterable[Path]) -> dict[str, str]:
     """Return the checksums of a job's inputs, by path: products' as recorded, below the results.
 
-    Snakemake's measurements are left out: they are never the same twice.
+    Snakemake's measurements are left out, which are never the same twice, and what is no source.
     """
     found = {}
     for path in paths:
         record = read_record(path)
         if path.is_relative_to(results):
-            if record:
+            if record and record["rule"] not in NO_SOURCES:
                 found[path.relative_to(results).as_posix()] = record["sha256"]
         elif path.is_file():
             found[path.as_posix()] = sha256_of(path)

@@ -5,6 +5,7 @@ rule measure_speed:
     message:
         "Measure the speed of {wildcards.case}, with both cores to itself."
     input:
+        COMPILED,
         **POWER,
     output:
         timings=f"{RESULTS}/measure_speed/{{case}}.csv",

@@ -11,6 +11,7 @@ rule simulate_maps:
     message:
         "Simulate chunk {wildcards.chunk} of the {wildcards.split} sims on tier {wildcards.tier}."
     input:
+        COMPILED,
         unpack(PLAN.whitening),
         table=rules.draw_parameters.output.table,
         spectra=rules.compute_spectra.output.spectra,

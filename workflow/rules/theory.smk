@@ -2,6 +2,31 @@
 container: f"{ROOT}/envs/mflens.sif"
 
 
+rule compile_functions:
+    message:
+        "Compile numba's functions for this processor, in a process that computes nothing."
+    output:
+        functions=f"{RESULTS}/compile_functions/functions.csv",
+    params:
+        code("compile_functions"),
+        pysco=PLAN.needs_mesh,
+    conda:
+        "../../envs/mflens.yaml"
+    priority: 20
+    log:
+        f"{RESULTS}/logs/compile_functions/functions.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/compile_functions/functions.tsv"
+    resources:
+        **NEEDS.of("compile_functions"),
+    script:
+        "../../scripts/compile_functions.py"
+
+
+# what jobs wait for that call compiled functions; a newer one changes nothing
+COMPILED = ancient(rules.compile_functions.output.functions)
+
+
 rule draw_parameters:
     message:
         "Draw parameters and seeds of all sims from a Sobol design over the prior."
@@ -32,6 +57,8 @@ rule draw_parameters:
 rule compute_kernels:
     message:
         "Compute the projection kernels of the shells, once for all cosmologies."
+    input:
+        COMPILED,
     output:
         kernels=f"{RESULTS}/compute_kernels/kernels.h5",
     params:
@@ -134,6 +161,7 @@ rule compute_spectra:
     message:
         "Compute power and shell spectra for chunk {wildcards.chunk} of the {wildcards.split} sims."
     input:
+        COMPILED,
         **POWER,
         table=rules.draw_parameters.output.table,
         kernels=rules.compute_kernels.output.kernels,
@@ -163,6 +191,7 @@ rule compute_whitening:
     message:
         "Calibrate the seed matching on linear draws of the mesh."
     input:
+        COMPILED,
         kernels=rules.compute_kernels.output.kernels,
     output:
         whitening=f"{RESULTS}/compute_whitening/whitening.h5",

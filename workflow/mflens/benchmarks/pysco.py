@@ -5,7 +5,6 @@ import numpy as np
 import pandas as pd
 from scipy.interpolate import interp1d
 
-# sets PySCo's path
 from mflens.simulate import engine, particles
 
 EMPTY = np.empty(0, dtype=np.float32)
@@ -25,10 +24,7 @@ class Box:
     """
 
     def __init__(self, source: particles.Particles, state: particles.State, box: float) -> None:
-        import integration
-
-        assert engine.mesh
-        self.growth, self.leapfrog = source.growth, integration.leapfrog
+        self.growth, self.leapfrog = source.growth, engine.load("integration").leapfrog
         self.param = pd.Series(
             {
                 "theory": "newton", "H0": 70.0, "Om_m": source.Omega_m, "boxlen": box,

@@ -11,7 +11,8 @@ from functools import cache
 import glass
 import numpy as np
 from glass.fields import cls2cov, iternorm
-from numba import njit
+
+from mflens.compiled import compiled
 
 TOLERANCE = 1e-5
 N_ITERATIONS = 20
@@ -158,7 +159,7 @@ def sample(white: np.ndarray, factors: np.ndarray) -> np.ndarray:
     return _correlate(white.astype(np.complex64, copy=False), factors.astype(np.float32))
 
 
-@njit(cache=True)
+@compiled("c8[:,::1]", "f4[:,:,::1]")
 def _correlate(white: np.ndarray, factors: np.ndarray) -> np.ndarray:
     """Sum white coefficients of every shell and the ones before it, weighted by factors."""
     n_shells, n_terms, n_ell = factors.shape

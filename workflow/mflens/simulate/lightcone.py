@@ -17,6 +17,7 @@ import numpy as np
 from numba import njit, prange
 from scipy.spatial.transform import Rotation
 
+from mflens.compiled import compiled
 from mflens.simulate.harmonics import degrees
 from mflens.simulate.mesh_fourier import to_field
 from mflens.theory.kernels import Shells
@@ -252,7 +253,7 @@ def assignment_window(n_mesh: int, order: int) -> np.ndarray:
     return np.sinc(np.fft.fftfreq(n_mesh)) ** order
 
 
-@njit(cache=True, parallel=True)
+@compiled("c8[:,:,::1]", "f4[::1]", "f8", parallel=True)
 def _keep_modes(density: np.ndarray, factor: np.ndarray, cut: float) -> np.ndarray:
     """Return a Fourier mesh times a factor for each axis, and 0 beyond `cut` fundamental modes."""
     n = density.shape[0]
@@ -279,7 +280,18 @@ def _linear(flat: Any, row: Any, k: Any, k1: Any, z: Any) -> Any:
     return flat[row + k] + z * (flat[row + k1] - flat[row + k])
 
 
-@njit(cache=True, fastmath=True, parallel=True)
+@compiled(
+    "f4[:,:,::1]",
+    "f4[::1]",
+    "f4[:,::1]",
+    "f4[::1,:]",
+    "i4[::1]",
+    "f4[::1]",
+    "f4[::1]",
+    "f4[::1]",
+    fastmath=True,
+    parallel=True,
+)
 def _sample(
     field: np.ndarray,
     origin: np.ndarray,

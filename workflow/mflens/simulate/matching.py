@@ -8,8 +8,9 @@ white by construction and replaces the normals that GLASS would draw.
 from collections.abc import Sequence
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 
+from mflens.compiled import compiled
 from mflens.simulate import harmonics
 from mflens.simulate.harmonics import degrees
 from mflens.simulate.lightcone import FIRST_OBSERVER, INTERPOLATION, LightCone, Mesh, Observer
@@ -148,7 +149,7 @@ def image_power(k: np.ndarray, power: np.ndarray, mesh: Mesh, cuts: np.ndarray) 
     return np.cumsum(parts, axis=0)[np.searchsorted(steps, cuts)]
 
 
-@njit(cache=True)
+@compiled("f8[::1]", "i8[::1]", "i8", "f8[:,::1]", "i8[::1]", "f8[::1]", "i8")
 def _sum_images(
     source: np.ndarray,
     group: np.ndarray,
@@ -204,7 +205,7 @@ def whiten(alm: np.ndarray, covariance: np.ndarray) -> np.ndarray:
     return _forward_substitution(factor, degrees(covariance.shape[0] - 1), alm)
 
 
-@njit(cache=True, parallel=True)
+@compiled("f8[:,:,::1]", "const i8[::1]", "c16[:,::1]", parallel=True)
 def _forward_substitution(factor: np.ndarray, ell: np.ndarray, alm: np.ndarray) -> np.ndarray:
     """Return L^-1 a of each column, with the factor L of its l."""
     white = np.empty_like(alm)

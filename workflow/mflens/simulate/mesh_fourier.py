@@ -9,7 +9,9 @@ from typing import Any
 import numba
 import numpy as np
 import pyfftw
-from numba import njit, prange
+from numba import prange
+
+from mflens.compiled import compiled
 
 
 def to_modes(field: np.ndarray) -> np.ndarray:
@@ -39,7 +41,7 @@ def _transform(source: np.ndarray, result: np.ndarray, *flags: str) -> None:
     pyfftw.FFTW(pyfftw.byte_align(source), result, **options).execute()
 
 
-@njit(cache=True, parallel=True)
+@compiled("f4[::1]", "f4", parallel=True)
 def _scale(values: np.ndarray, factor: np.float32) -> None:
     """Multiply flat values in place."""
     for i in prange(values.size):

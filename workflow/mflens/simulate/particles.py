@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from numba import njit, prange
 
+from mflens.compiled import compiled
 from mflens.simulate import harmonics
 from mflens.simulate.engine import fourier, initial_conditions, mesh, utils
 from mflens.simulate.lightcone import LightCone
@@ -234,7 +235,7 @@ def mesh_density(position: np.ndarray, n_mesh: int) -> np.ndarray:
     return density
 
 
-@njit(cache=True, parallel=True)
+@compiled("f4[:,::1]", "f4", "i8", "i8", parallel=True)
 def _assign(position: np.ndarray, mass: np.float32, n: int, n_threads: int) -> np.ndarray:
     """Return the mass of the particles in each cell, triangular-shaped clouds, shape (n, n, n).
 
@@ -253,7 +254,7 @@ def _assign(position: np.ndarray, mass: np.float32, n: int, n_threads: int) -> n
     return cells.reshape(n, n, n)
 
 
-@njit(cache=True, parallel=True)
+@compiled("c8[:,:,::1]", "f4[:,:,::1]", "f4", parallel=True)
 def _scale(density: np.ndarray, factor: np.ndarray, constant: np.float32) -> np.ndarray:
     """Return a Fourier mesh times a mesh of factors and a constant."""
     result = np.empty_like(density)
@@ -263,7 +264,7 @@ def _scale(density: np.ndarray, factor: np.ndarray, constant: np.float32) -> np.
     return result
 
 
-@njit(cache=True, fastmath=True)
+@compiled(fastmath=True)
 def _add_clouds(cells: np.ndarray, position: np.ndarray, n: int) -> None:
     """Add triangular-shaped clouds to the cells of a mesh, shape (n^3,)."""
     for p in range(position.shape[0]):
@@ -278,7 +279,7 @@ def _add_clouds(cells: np.ndarray, position: np.ndarray, n: int) -> None:
                 cells[np.uint64(row + k[2])] += weight * z[2]
 
 
-@njit(cache=True, parallel=True)
+@compiled("f4[:,:,:,::1]", "f4[:,::1]", "i8", parallel=True)
 def _interpolate(field: np.ndarray, position: np.ndarray, n_threads: int) -> np.ndarray:
     """Return a vector field, shape (n, n, n, 3), at the particles, triangular-shaped clouds."""
     values, flat = np.empty_like(position), field.ravel()
@@ -290,7 +291,7 @@ def _interpolate(field: np.ndarray, position: np.ndarray, n_threads: int) -> np.
 
 
 # not reassociated: compiled twice, the sum would have other last digits
-@njit(cache=True, fastmath={"contract"})
+@compiled(fastmath={"contract"})
 def _gather_clouds(values: np.ndarray, flat: np.ndarray, position: np.ndarray, n: int) -> None:
     """Sum the cells of a flat vector field, weighted by triangular-shaped clouds."""
     for p in range(position.shape[0]):

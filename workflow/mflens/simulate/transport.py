@@ -15,8 +15,9 @@ linear density stays true at each time.
 from collections.abc import Iterator
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 
+from mflens.compiled import compiled
 from mflens.simulate.lightcone import Mesh
 from mflens.simulate.mesh_fourier import to_field, to_modes
 from mflens.theory.spectra import mesh_wavenumbers
@@ -75,7 +76,7 @@ def flow_amplitude(colour: np.ndarray, mesh: Mesh) -> tuple[np.ndarray, np.ndarr
     return amplitude.astype(np.float32), axis.astype(np.float32)
 
 
-@njit(cache=True, parallel=True)
+@compiled("c8[:,:,::1]", "c8[:,:,::1]", "f4[:,:,::1]", "f4[::1]", parallel=True)
 def _flow_modes(
     now: np.ndarray, before: np.ndarray, amplitude: np.ndarray, axis: np.ndarray
 ) -> np.ndarray:
@@ -104,7 +105,7 @@ def advance(field: np.ndarray, flow: np.ndarray) -> np.ndarray:
     return result
 
 
-@njit(cache=True, fastmath=True, parallel=True)
+@compiled("f4[:,:,::1]", "f4[:,:,:,::1]", "f4[::1]", fastmath=True, parallel=True)
 def _antisymmetric(field: np.ndarray, flow: np.ndarray, stencil: np.ndarray) -> np.ndarray:
     """Return -1/2 (v . grad + div v) of a periodic field in cells, an antisymmetric matrix."""
     n = field.shape[0]

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 
+from mflens.compiled import compiled
 from mflens.theory.parameters import A_START, DARK_ENERGY
 
 PHOTONS = 2.4728e-5  # Omega_gamma h^2 at 2.7255 K
@@ -109,7 +109,7 @@ def compute_growth(
     )
 
 
-@njit(cache=True)
+@compiled("f8[::1]", "f8[::1]", "f8[::1]", "f8")
 def _integrate(
     start: np.ndarray, friction: np.ndarray, source: np.ndarray, step: float
 ) -> np.ndarray:

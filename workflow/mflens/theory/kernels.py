@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-from numba import njit
 from numpy.polynomial import legendre
+
+from mflens.compiled import compiled
 
 K_MIN = 2e-4
 RELATIVE_STEP = 1.5e-3
@@ -129,7 +130,7 @@ def compute_kernels(shells: Shells, k: np.ndarray, ell_max: int) -> np.ndarray:
     return kernels
 
 
-@njit(cache=True, fastmath=True)
+@compiled("f8[::1]", "f8[::1]", "f8[:,::1]", "i8", fastmath=True)
 def _project(k: np.ndarray, chi: np.ndarray, moments: np.ndarray, ell_max: int) -> np.ndarray:
     """Sum moments * j_l(k chi) over chi; shape (n_k, ell_max + 1, n_moments)."""
     result = np.zeros((k.size, ell_max + 1, moments.shape[0]))
@@ -142,7 +143,7 @@ def _project(k: np.ndarray, chi: np.ndarray, moments: np.ndarray, ell_max: int) 
     return result
 
 
-@njit(cache=True, fastmath=True)
+@compiled(fastmath=True)
 def _spherical_bessel(x: float, ell_max: int) -> np.ndarray:
     """Return j_0 ... j_ell_max at x by the recurrence in its stable direction."""
     result = np.zeros(ell_max + 1)

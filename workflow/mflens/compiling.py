@@ -1,0 +1,43 @@
+"""The process that compiles numba's functions and computes nothing (`mflens.compiled`).
+
+python -m mflens.compiling <function> <type> ...
+"""
+
+import sys
+from collections.abc import Sequence
+
+from mflens import compiled
+from mflens.job import end_with_run
+
+NEED_PYSCO = ("mflens.simulate.engine", "mflens.simulate.particles")
+
+
+def declared(pysco: bool) -> list[tuple[str, Sequence[str]]]:
+    """Return the names of all functions that are compiled ahead, with the types of their arguments.
+
+    Parameters
+    ----------
+    pysco
+        Whether those of PySCo and of its particles are among them.
+    """
+    from mflens.simulate import gaussian, lightcone, matching, mesh_fourier, transport
+    from mflens.theory import growth, kernels
+
+    _ = gaussian, lightcone, matching, mesh_fourier, transport, growth, kernels
+    if pysco:
+        from mflens.simulate import particles
+
+        _ = particles
+    return compiled.declared
+
+
+def main(name: str, *kinds: str) -> None:
+    """Compile a function for the types given, and what is declared beside it."""
+    compiled.compiles = True
+    chosen = declared(name.startswith(NEED_PYSCO))
+    compiled.fill([*chosen, (name, kinds)])
+
+
+if __name__ == "__main__":
+    end_with_run()
+    main(*sys.argv[1:])
