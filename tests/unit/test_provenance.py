@@ -4,8 +4,8 @@ import json
 import os
 import subprocess
 import sys
-from types import SimpleNamespace
 from importlib.metadata import version
+from types import SimpleNamespace
 
 import h5py
 import numpy as np

@@ -374,7 +374,7 @@ class TestSummary:
         assert "below zero at 12" in note
         assert "deg2 in 308 pixels of nside 16" in area
         assert "at Omega_m = 0.15" in shells and "at Omega_m = 0.45" in shells
-        end = config["theory"]["shells"]["n_shells"] * 220
+        end = config["theory"]["shells"]["n_shells"] * 200
         far = z_at_value(
             FlatLambdaCDM(100, 0.15).comoving_distance,
             end * 1.0 * FlatLambdaCDM(100, 0.15).comoving_distance(1).unit,

@@ -252,7 +252,11 @@ class Plan:
 
     def other_benchmarks(self) -> list[str]:
         """Return the benchmark files of what is done once beside simulating and fitting."""
-        files = ["compile_functions/functions", "sample_posterior/samples", "score_posterior/scores"]
+        files = (
+            "compile_functions/functions",
+            "sample_posterior/samples",
+            "score_posterior/scores",
+        )
         return self.benchmarks([f"{self.results}/{file}" for file in files])
 
     def emulator_benchmarks(self) -> list[str]:

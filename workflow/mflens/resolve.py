@@ -3,7 +3,8 @@
 from typing import Any
 
 from mflens.needs import chunk_sizes
-from mflens.simulate.depth import AUTO, shells_needed, shifted
+from mflens.plan import AUTO
+from mflens.simulate.depth import shells_needed, shifted
 from mflens.simulate.redshifts import read_sources
 from mflens.theory.parameters import given
 

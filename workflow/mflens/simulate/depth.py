@@ -12,7 +12,6 @@ import numpy as np
 
 from mflens.theory.parameters import DARK_ENERGY, given, reach
 
-AUTO = "auto"
 LIGHT_SPEED_OVER_100 = 2997.92458  # c / (100 km/s/Mpc) in Mpc
 OMEGA_M_FLOOR = 0.05
 FEWEST_SHELLS = 2

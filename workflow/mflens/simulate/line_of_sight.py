@@ -65,13 +65,13 @@ def source_shares(z: np.ndarray, n_of_z: np.ndarray, sight: LineOfSight) -> np.n
     Parameters
     ----------
     z, n_of_z
-        Redshifts, shape (n_z,), and source distributions, shape (n_bins, n_z).
+        Redshifts, shape (n_z,), and normalised distributions, shape (n_bins, n_z).
     sight
         The line of sight.
     """
     # ASSUME sources behind the last shell, of which the checks of the config leave none but in
     # the tails of normal priors, stand at its end
-    below = np.stack([cumulative(z, n, sight.z_edges) for n in n_of_z])
+    below = cumulative(z, n_of_z, sight.z_edges)
     below[:, -1, -1] = 1.0
     return np.diff(below, axis=2)
 

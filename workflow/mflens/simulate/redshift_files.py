@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from mflens.errors import ConfigError
+from mflens.plan import AUTO
 from mflens.problems import line
-from mflens.simulate.depth import AUTO
 
 logger = logging.getLogger(__name__)
 

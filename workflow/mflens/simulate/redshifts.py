@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from mflens.errors import ConfigError
-from mflens.simulate.depth import AUTO
+from mflens.plan import AUTO
 from mflens.simulate.redshift_files import Sources, mean_redshift, read_redshifts
 from mflens.theory.parameters import N_SIGMA
 
@@ -91,12 +91,12 @@ def cumulative(z: np.ndarray, n: np.ndarray, at: np.ndarray) -> np.ndarray:
     z, n
         Redshifts, shape (n_z,), and distributions, shape (..., n_z), zero outside.
     at
-        Redshifts up to which to integrate, shape (n_at,).
+        Redshifts up to which to integrate, any shape.
 
     Returns
     -------
     array
-        Shape (..., n_at).
+        Shape of n without its last axis + shape of `at`.
     """
     width = np.diff(z)
     whole = np.cumsum(width * (n[..., 1:] + n[..., :-1]) / 2, axis=-1)
@@ -135,21 +135,3 @@ def move_distribution(
     real = moved >= 0
     moved, n = moved[real], n[real]
     return moved, n / np.trapezoid(n, moved)
-
-
-def cumulative(z: np.ndarray, n: np.ndarray, at: np.ndarray) -> np.ndarray:
-    """Return the share of sources below redshifts `at`, of their shape.
-
-    Parameters
-    ----------
-    z, n
-        A distribution, linear between these redshifts and nothing beyond, shapes (n_z,).
-    at
-        Redshifts, any shape.
-    """
-    steps = np.diff(z)
-    below = np.append(0.0, np.cumsum(0.5 * steps * (n[1:] + n[:-1])))
-    left = np.clip(np.searchsorted(z, at, side="right") - 1, 0, z.size - 2)
-    inside = np.clip(at - z[left], 0.0, steps[left])
-    slope = (n[left + 1] - n[left]) / steps[left]
-    return (below[left] + inside * (n[left] + 0.5 * slope * inside)) / below[-1]

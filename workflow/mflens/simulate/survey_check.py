@@ -5,9 +5,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mflens.errors import ConfigError
+from mflens.plan import AUTO
 from mflens.problems import empty_prior, not_increasing
 from mflens.simulate.depth import (
-    AUTO,
     comoving_distance,
     corners,
     redshift_at,

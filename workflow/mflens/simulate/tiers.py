@@ -8,8 +8,8 @@ With `uses_mesh: true` there, its pairs share the phases of `draw.linear_density
 
 Beside `density_shells` it may have `own_shells(cosmology, draw)`, which returns an object whose
 `edges` are those of the shells it yields (Mpc/h), if they are not the sky's. In place of both it
-may have `shear_maps(cosmology, draw)`, the noiseless shear of all bins, (n_bins, 2, n_pix), RING, in
-HEALPix's axes: x to the South, y to the East (COSMO).
+may have `shear_maps(cosmology, draw)`, the noiseless shear of all bins, (n_bins, 2, n_pix), RING,
+in HEALPix's axes: x to the South, y to the East (COSMO).
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence

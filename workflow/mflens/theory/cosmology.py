@@ -54,7 +54,8 @@ def make_geometry(parameters: Mapping[str, float], shells: Shells) -> Geometry:
     background = Background(compute_background(parameters))
     growth = growth_of(parameters)
     distances = Distances(background, parameters["h"])
-    return Geometry(parameters, background, growth, shell_growth(shells, distances, growth))
+    inside = shell_growth(shells, distances, growth)
+    return Geometry(parameters, background, distances, growth, inside)
 
 
 @dataclass(frozen=True)
