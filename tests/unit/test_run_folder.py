@@ -6,7 +6,8 @@ import time
 import pytest
 
 from mflens.errors import ConfigError
-from mflens.run_folder import claim, forget_the_future, no_folder
+from mflens.problems import no_folder
+from mflens.run_folder import claim, forget_the_future
 
 DAY_NS = 86_400 * 10**9
 

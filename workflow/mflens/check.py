@@ -12,8 +12,7 @@ from typing import Any
 
 from mflens.errors import ConfigError
 from mflens.plan import AUTO, DISK_TIERS, MESH_TIERS, n_inferred
-from mflens.problems import empty_prior, is_normal, line, not_increasing, repeated
-from mflens.run_folder import no_folder
+from mflens.problems import empty_prior, is_normal, line, no_folder, not_increasing, repeated
 from mflens.schema import check_schema
 from mflens.simulate.disk_check import check_disk
 from mflens.simulate.survey_check import check_mask, check_nuisances, check_survey

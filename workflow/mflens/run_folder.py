@@ -3,7 +3,7 @@
 import fcntl
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
@@ -37,32 +37,6 @@ def open_results(config: Mapping[str, Any], *, record: bool) -> TextIO:
     if record:
         write_run_config(config)
     return lock
-
-
-def no_folder(folder: str) -> Iterator[str]:
-    """Yield what stands in the way of a folder of results: a file, or a link to nothing."""
-    key = f"results_dir: '{folder}'"
-    # the nearest part of the path that is there, links to nothing included
-    path = next(p for p in (Path(folder), *Path(folder).parents) if os.path.lexists(p))
-    if path.is_dir():
-        return
-    remedy = "name another folder or remove it"
-    below = "is" if path == Path(folder) else f"lies below '{path}', which is"
-    try:
-        target = path.resolve(strict=True)
-    except FileNotFoundError:
-        yield (
-            f"{key} {below} a link to '{os.readlink(path)}', which does not exist; make that "
-            f"folder, {remedy}."
-        )
-    except (
-        OSError,
-        RuntimeError,
-    ) as error:  # links in a circle; of Python before 3.13 RuntimeError
-        yield f"{key} {below} a link that cannot be followed ({error.args[-1]}); {remedy}."
-    else:
-        kind = f"a link to the file '{target}'" if path.is_symlink() else "a file"
-        yield f"{key} {below} {kind}; {remedy}."
 
 
 def claim(folder: str) -> TextIO:
