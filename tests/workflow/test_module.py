@@ -17,8 +17,6 @@ pytestmark = pytest.mark.workflow
 
 README = (ROOT / "README.md").read_text()
 SMOKE = yaml.safe_load((ROOT / "config/smoke.yaml").read_text())
-# jobs of the smoke run and the other workflow's own, or `all`
-N_JOBS = 45
 
 
 @pytest.fixture(scope="module")
@@ -54,13 +52,19 @@ def total(printed):
     return int(re.search(r"^total +(\d+)$", printed, re.MULTILINE)[1])
 
 
-def test_module_of_the_readme(runner, tmp_path):
+@pytest.fixture(scope="module")
+def n_jobs(runner) -> int:
+    """Return the jobs of the smoke run; a workflow that uses it has one of its own for `all`."""
+    return total(runner("-n"))
+
+
+def test_module_of_the_readme(runner, n_jobs, tmp_path):
     """Its results are those of the package beside the Snakefile, locked, recorded and checked."""
     section = README[README.index("## Use it in another workflow") :]
     example = re.search(r"```python\n(.*?)```", section, re.DOTALL)[1]
     example = example.replace("/path/to/mflens", str(runner.repository))
     config = {"title": "a paper", "mflens": {**SMOKE, "results_dir": "lensing"}}
-    assert total(snakemake(tmp_path, example, "-n", config=config)) == N_JOBS
+    assert total(snakemake(tmp_path, example, "-n", config=config)) == n_jobs
     snakemake(tmp_path, example, "--until", "mflens_draw_parameters", config=config)
     record = tmp_path / "lensing/provenance/draw_parameters/parameters.csv.json"
     record = json.loads(record.read_text())
@@ -81,7 +85,7 @@ def test_module_of_the_readme(runner, tmp_path):
     assert "2 ok" in snakemake(tmp_path, example, "mflens_verify", config=config)
 
 
-def test_module_that_is_given_the_whole_config(runner, tmp_path):
+def test_module_that_is_given_the_whole_config(runner, n_jobs, tmp_path):
     """As snakedeploy writes it: with another file's defaults, keys of its own, and no handler."""
     snakefile = """
 MFLENS = config.get("mflens", "nowhere")
@@ -97,7 +101,7 @@ rule paper:
     value = f"mflens={runner.repository}"
     nested = "simulate={nside: 32, ell_max: 64, mesh: {projection_nside: 64}}"
     printed = snakemake(tmp_path, snakefile, "-n", "--config", value, nested)
-    assert total(printed) == N_JOBS
+    assert total(printed) == n_jobs
     assert "leaves aside what it does not know of its config: ['mflens']" in printed
     assert "mflens_simulate_costly_maps" in printed
 
@@ -124,13 +128,13 @@ use rule draw_parameters from b as draw_parameters_b with:
     assert "Draw others." in printed
 
 
-def test_module_without_a_config_of_its_own(runner, tmp_path):
+def test_module_without_a_config_of_its_own(runner, n_jobs, tmp_path):
     snakefile = f"""
 module mflens:
     snakefile: "{os.path.relpath(runner.repository, tmp_path)}/Snakefile"
 use rule * from mflens
 """
-    assert total(snakemake(tmp_path, snakefile, "-n", config=SMOKE | {"paper": 1})) == N_JOBS
+    assert total(snakemake(tmp_path, snakefile, "-n", config=SMOKE | {"paper": 1})) == n_jobs
 
 
 @pytest.mark.parametrize(
