@@ -251,7 +251,7 @@ BAD = [
     # compressor
     ("compress.network.n_summaries", 1, ["compress.network.n_summaries", "1", "2 inferred"]),
     ("compress.network.n_summaries", 0, ["compress.network.n_summaries", "0", "'auto'"]),
-    ("compress.network.n_summaries", "most", ["n_summaries", "'most'", "'auto'", "number"]),
+    ("compress.network.n_summaries", "most", ["n_summaries", "'most'", "'auto'", "integer"]),
     # inference and evaluation
     ("infer.n_high", [13], ["infer.n_high", "13", "simulate.sims.pairs", "8"]),
     ("infer.n_high", [3], ["infer.n_high", "3", "n_folds", "4"]),

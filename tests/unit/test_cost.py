@@ -5,10 +5,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from configs import merge, read_config
+from configs import merge, resolved_config
 from mflens.cost import Simulations, job_of, method_cost
 from mflens.infer.methods import METHODS
-from mflens.needs import chunk_sizes
 from mflens.plan import Plan
 
 TRAINING = 0.5  # of each method, its pretraining not included
@@ -44,9 +43,9 @@ EXPECTED = {
     "prior": 0,
     # maps of bulk and validation and their theory
     "low_only": DRAW + KERNELS + EMULATOR + (400 + 4) + (800 + 8),
-    # an N-body sim alone takes linear power: neither kernels nor the seed matching; band powers
-    "linear_high": DRAW + EMULATOR + (64000 + 640000 + 16) / 4,
-    "high_only": DRAW + EMULATOR + (64000 + 16) / 4,
+    # an N-body sim alone needs no seed matching; ridges look at band powers
+    "linear_high": DRAW + KERNELS + EMULATOR + (64000 + 640000 + 16) / 4,
+    "high_only": DRAW + KERNELS + EMULATOR + (64000 + 16) / 4,
     # no validation sims
     "linear": DRAW + KERNELS + EMULATOR + (400 + 40000 + 4) + (64000 + 640000 + 16) / 4,
     "transfer": DRAW + KERNELS + EMULATOR + (400 + 4) + (800 + 8) + (64000 + 16) / 4,
@@ -62,9 +61,7 @@ def table(costs):
 
 
 def plan(ladder, **simulate):
-    config = merge(read_config(), {"ladder": ladder, "simulate": simulate})
-    config["simulate"]["chunk_size"] = chunk_sizes(config)
-    return Plan(config)
+    return Plan(merge(resolved_config(), {"ladder": ladder, "simulate": simulate}))
 
 
 def cost(method, jobs, chosen, n_high):
@@ -123,7 +120,7 @@ def test_lower_levels_of_a_longer_ladder_count_in_full():
     chosen = plan(["lognormal", "lpt", "particle_mesh"])
     start = DRAW + KERNELS + EMULATOR + 404 + 808
     expected = {
-        "high_only": DRAW + EMULATOR + (64000 + 32) / 4,
+        "high_only": DRAW + KERNELS + EMULATOR + (64000 + 32) / 4,
         "transfer": start + (64000 + 32) / 4,
         "paired": start + WHITENING + (1600 + 3200 + 16) + (6400 + 64000 + 32) / 4,
     }
@@ -143,7 +140,8 @@ def test_two_tiers_of_one_mesh_need_no_calibration():
         ("simulate_maps", "particle_mesh", "pairs_particle_mesh"): 64000,
     }
     found = cost("paired", ONCE | jobs, plan(["lpt", "particle_mesh"]), 32)
-    assert found == pytest.approx(DRAW + EMULATOR + 404 + 808 + (65600 + 16) / 2 + TRAINING)
+    expected = DRAW + KERNELS + EMULATOR + 404 + 808 + (65600 + 16) / 2 + TRAINING
+    assert found == pytest.approx(expected)
 
 
 def test_sims_on_disk_need_no_theory():

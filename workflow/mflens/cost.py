@@ -7,8 +7,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from mflens.plan import SHELL_SPECTRA
-
 EMULATOR_RULES = ("compute_training_power", "train_emulator")
 NONE = "-"
 PAUSE_S = 10.0  # nothing runs for so long only between two runs
@@ -83,15 +81,15 @@ class Simulations:
         Tiers of every split (`plan.splits`).
     sims
         Number of sims of every split.
-    theory
-        What every tier takes from the theory (`plan.theory_of`).
+    simulated
+        Tiers that are not read from files: they take power and spectra of shells from the theory.
     calibrated
         Splits whose pairs need the calibration of the seed matching.
     """
 
     splits: Mapping[str, Sequence[str]]
     sims: Mapping[str, int]
-    theory: Mapping[str, str]
+    simulated: Sequence[str]
     calibrated: Sequence[str]
 
     def learned(self, learns_from: Iterable[str], n_high: int) -> dict[tuple[str, str], float]:
@@ -122,9 +120,8 @@ def method_cost(
     A job counts once, and with the share of its sims that the method learns from:
 
     - `simulate_maps` of these sims, and `measure_spectra` where spectra are what it looks at;
-    - `compute_spectra` of their splits where a tier takes anything from the theory, once for both
-      members of a pair, and with it the emulator of the power, if there is one;
-    - `compute_kernels` where a tier takes the spectra of its shells, or phases are matched;
+    - `compute_spectra` of their splits where a tier is simulated, once for both members of a pair,
+      and with it the kernels and the emulator of the power, if there is one;
     - `compute_whitening`, the calibration of the seed matching, where it learns from matched pairs;
     - `draw_parameters`, for all but the prior.
 
@@ -174,15 +171,14 @@ def job_share(
     """
     if rule == "simulate_maps" or (rule == "measure_spectra" and observable == "spectra"):
         return learned.get((split, tier), 0.0)
-    theory = {s: share for (s, t), share in learned.items() if run.theory[t]}
+    theory = {s: share for (s, t), share in learned.items() if t in run.simulated}
     if rule == "compute_spectra":
         return theory.get(split, 0.0)
     matched = any(all((s, t) in learned for t in run.splits[s]) for s in run.calibrated)
     needed = {
         "draw_parameters": bool(learned),
-        "compute_kernels": matched or any(run.theory[t] == SHELL_SPECTRA for _, t in learned),
         "compute_whitening": matched,
-        **dict.fromkeys(EMULATOR_RULES, bool(theory)),
+        **dict.fromkeys(("compute_kernels", *EMULATOR_RULES), bool(theory)),
     }
     return float(needed.get(rule, False))
 

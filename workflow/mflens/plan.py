@@ -12,7 +12,6 @@ DISK_CLASSES = (
 )
 WITHOUT_HIGH = ("prior", "low_only")
 NEED_PAIRS = ("mlmc", "paired")
-SHELL_SPECTRA, POWER, NOTHING = "spectra", "power", ""  # that tiers take from the theory
 SPLIT_KINDS = ("bulk", "validation", "pairs", "test")
 AUTO = "auto"
 
@@ -83,16 +82,6 @@ def shares_mesh(split: str, ladder: Sequence[str], simulate: Mapping[str, Any]) 
     """Say whether the sims of a split take their phases from the mesh: pairs with a mesh tier."""
     matched = kind(split) == "pairs" and is_matched(split, ladder, simulate)
     return matched and any(uses_mesh(t, simulate) for t in splits(ladder)[split])
-
-
-def theory_of(tier: str, simulate: Mapping[str, Any]) -> str:
-    """Return what a tier takes from the theory: its shells' spectra, linear power or nothing.
-
-    Sims on disk take nothing. Tiers on the mesh take linear power; all others may need the spectra.
-    """
-    if on_disk(tier, simulate):
-        return NOTHING
-    return POWER if uses_mesh(tier, simulate) else SHELL_SPECTRA
 
 
 def is_calibrated(split: str, ladder: Sequence[str], simulate: Mapping[str, Any]) -> bool:
@@ -168,7 +157,7 @@ class Plan:
         return {
             "splits": self.splits,
             "sims": self.sims,
-            "theory": {tier: theory_of(tier, self.simulate) for tier in self.ladder},
+            "simulated": [tier for tier in self.ladder if tier not in self.disk_tiers],
             "calibrated": [s for s in self.splits if is_calibrated(s, self.ladder, self.simulate)],
         }
 

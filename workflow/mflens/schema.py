@@ -162,7 +162,9 @@ def _problem(error: ValidationError) -> str:
         # a value or a word that stands for one, such as auto
         words = [str(part["const"]) for part in limit if "const" in part]
         values = [part for part in error.context if part.validator != "const"]
-        return f"{_problem(values[0])} and is not {' or '.join(words)}"
+        if words and len(values) == 1:
+            return f"{_problem(values[0])} and is not '{words[0]}'"
+        return f"is none of {_options(limit)}"
     if error.validator == "type":
         names = {"object": "mapping", "array": "list", "string": "text"}
         wanted: list[str] = limit if isinstance(limit, list) else [limit]
@@ -175,7 +177,6 @@ def _problem(error: ValidationError) -> str:
         "minItems": f"has fewer than {limit} entries",
         "minLength": "is empty",
         "uniqueItems": "holds an entry twice",
-        "anyOf": f"is none of {_options(limit)}",
     }.get(str(error.validator), f"breaks the rule {error.validator}: {limit}")
 
 
