@@ -61,17 +61,21 @@ def compiled(*kinds: str, **options: Any) -> Callable[[Callable[..., Any]], Any]
 def fill(chosen: Iterable[tuple[str, Sequence[str]]]) -> None:
     """Load functions for the types given; with that those that the cache lacks are compiled."""
     for name, kinds in chosen:
-        functions[name].compile(tuple(map(_type, kinds)))
+        functions[name].compile(read_types(kinds))
 
 
-def _type(kind: str) -> Any:
-    """Return what numba makes of the name of a type."""
-    found = sigutils.normalize_signature(f"({kind.removeprefix('const ')},)")[0][0]
-    return found.copy(readonly=True) if kind.startswith("const ") else found
+def read_types(kinds: Sequence[str]) -> tuple[Any, ...]:
+    """Return what numba makes of the names of types."""
+    plain = ",".join(kind.removeprefix("const ") for kind in kinds)
+    found = sigutils.normalize_signature(f"({plain},)")[0]
+    return tuple(
+        one.copy(readonly=True) if kind.startswith("const ") else one
+        for kind, one in zip(kinds, found, strict=True)
+    )
 
 
 def _name(kind: Any) -> str:
-    """Return the name of a type, the inverse of `_type`."""
+    """Return the name of a type, as `read_types` reads it."""
     if isinstance(kind, types.UniTuple):
         return f"UniTuple({kind.dtype}, {kind.count})"
     if not isinstance(kind, types.Array):
@@ -134,7 +138,7 @@ class _Cache(caching.NullCache):
 
 
 def compile_apart(name: str, kinds: Sequence[str]) -> None:
-    """Let a child process compile a function for these types, and all that is declared beside it.
+    """Let a child process compile a function for these types (`mflens.compiling`).
 
     Raises
     ------

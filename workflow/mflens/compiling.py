@@ -32,10 +32,11 @@ def declared(pysco: bool) -> list[tuple[str, Sequence[str]]]:
 
 
 def main(name: str, *kinds: str) -> None:
-    """Compile a function for the types given, and what is declared beside it."""
+    """Compile a function for the types given; if it is declared for them, all that is declared."""
     compiled.compiles = True
-    chosen = declared(name.startswith(NEED_PYSCO))
-    compiled.fill([*chosen, (name, kinds)])
+    chosen, asked = declared(name.startswith(NEED_PYSCO)), compiled.read_types(kinds)
+    ahead = any(one == name and compiled.read_types(types) == asked for one, types in chosen)
+    compiled.fill(chosen if ahead else [(name, kinds)])
 
 
 if __name__ == "__main__":

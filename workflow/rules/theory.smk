@@ -86,6 +86,8 @@ SAMPLES = {name: EMULATOR[f"n_{name}"] for name in ("training", "validation")}
 rule compute_training_power:
     message:
         "Compute {wildcards.sample} spectra of the emulator with CAMB, chunk {wildcards.chunk}."
+    input:
+        COMPILED,
     output:
         spectra=f"{RESULTS}/compute_training_power/{{sample}}/{{chunk}}.h5",
     params:

@@ -203,8 +203,7 @@ class Particles:
         """Return minus the acceleration, PySCo's sign, and the density mesh it comes from.
 
         The forces are those of PySCo's `solver.pm`: TSC twice and its window undone. That
-        function keeps its density to itself, and the light cone needs it. PySCo's own
-        interpolation has other last digits in the process that compiles it.
+        function keeps its density to itself, and the light cone needs it.
         """
         density = mesh_density(position, self.n)
         source = _scale(density, _green(self.n), np.float32(1.5 * a * self.Omega_m))
@@ -290,7 +289,7 @@ def _interpolate(field: np.ndarray, position: np.ndarray, n_threads: int) -> np.
     return values
 
 
-# not reassociated: compiled twice, the sum would have other last digits
+# not reassociated: the copy of it in `_interpolate` has the digits of the function itself
 @compiled(fastmath={"contract"})
 def _gather_clouds(values: np.ndarray, flat: np.ndarray, position: np.ndarray, n: int) -> None:
     """Sum the cells of a flat vector field, weighted by triangular-shaped clouds."""
