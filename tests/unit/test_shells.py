@@ -6,6 +6,7 @@ from astropy import units
 from astropy.cosmology import LambdaCDM
 from cosmology.compat.camb import Cosmology as Background
 
+from mflens.simulate.lensing import shell_windows
 from mflens.simulate.lightcone import Mesh
 from mflens.simulate.particles import ParticleMesh
 from mflens.simulate.tiers import Sky
@@ -49,7 +50,9 @@ def test_distances_are_those_of_an_integral_of_our_own(omega_m):
     np.testing.assert_allclose(found.distance(z), right, rtol=3e-6)
     np.testing.assert_allclose(found.redshift(right), z, rtol=1e-4)
     assert found.redshift(0.0) == 0
-    assert found.redshift(2e4) == pytest.approx(Z_MAX)
+    end = found.redshift(found.chi[-1] + np.array([-1.0, 0.0, 1.0, 2000.0]))
+    assert end[1] == pytest.approx(Z_MAX) and np.isfinite(end).all()
+    np.testing.assert_allclose(np.diff(np.log(end))[1], np.diff(np.log(end))[0], rtol=0.02)
 
 
 @pytest.mark.parametrize("omega_m", [0.1, 0.3])
@@ -69,6 +72,13 @@ def test_the_farthest_shells_hold_the_matter_of_one_time():
     np.testing.assert_allclose(growth.slope[far], 0, atol=1e-12)
     expected = growth_of(geometry.parameters).at("first", 1 / (1 + Z_FAR))
     np.testing.assert_allclose(growth.mean[far], expected, rtol=1e-9)
+
+
+def test_windows_beyond_all_there_is_to_see_have_an_extent():
+    background = Background(compute_background(PARAMETERS | {"Omega_m": 0.9}))
+    windows = shell_windows(Shells(70, 100.0), background, 0.7)
+    zeff = np.array([window.zeff for window in windows])
+    assert np.isfinite(zeff).all() and np.all(np.diff(zeff) > 0)
 
 
 def test_spectra_of_a_wide_prior_are_those_of_shells_of_their_own():

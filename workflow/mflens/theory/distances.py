@@ -48,8 +48,11 @@ class Distances:
         return self._forth(np.minimum(np.log1p(z), self._ln[-1]))
 
     def redshift(self, chi: float | np.ndarray) -> np.ndarray:
-        """Return redshifts at distances in Mpc/h, of the shape of chi; `Z_MAX` beyond the table.
+        """Return redshifts at distances in Mpc/h, of the shape of chi.
 
-        Shells that a cosmology with much matter needs no more may lie beyond all it has to see.
+        Beyond the table ln(1 + z) goes on in a straight line: shells that other cosmologies need
+        may lie beyond all there is to see in one with much matter, and have an extent there.
         """
-        return np.expm1(self._back(np.minimum(chi, self.chi[-1])))
+        end = self.chi[-1]
+        beyond = np.maximum(chi - end, 0.0) * self._back(end, 1)
+        return np.expm1(self._back(np.minimum(chi, end)) + beyond)
