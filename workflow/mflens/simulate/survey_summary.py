@@ -27,7 +27,7 @@ def summarise_survey(config: Mapping[str, Any]) -> str:
     sources = read_sources(survey["redshifts"])
     centre = corners(theory["parameters"]).centre
     held, missed = in_shells(sources, theory["shells"], centre)
-    lost = sources.lost + (1 - sources.lost) * missed
+    lost = np.abs(sources.lost + (1 - sources.lost) * missed)
     n_bins = len(sources.n)
     columns = [
         range(1, n_bins + 1),
