@@ -179,12 +179,12 @@ class TestSmokeRun:
                 assert words in said
         # and its lists of parameters and rules are those of the run
         assert "triangle_sims=2" in unnamed and "triangle_sims=3" not in unnamed
+
     def test_one_job_compiles(self, smoke):
         """The copy of the package starts with nothing compiled; all jobs wait for one that does."""
         logs = smoke.results / "logs"
         compiling = {p.relative_to(logs).parts[0] for p in logs.rglob("*.log") if read_start(p)[2]}
         assert compiling == {"compile_functions"}
-
 
     def test_second_run_does_nothing_even_when_all_is_touched(self, smoke):
         assert NOTHING in smoke()
