@@ -6,9 +6,11 @@ from astropy import units
 from astropy.cosmology import LambdaCDM
 from cosmology.compat.camb import Cosmology as Background
 
-from mflens.simulate.lensing import shell_windows
 from mflens.simulate.lightcone import Mesh
+from mflens.simulate.line_of_sight import lensing_kernel, line_of_sight, source_shares
 from mflens.simulate.particles import ParticleMesh
+from mflens.simulate.redshifts import source_distributions
+from mflens.simulate.response import response
 from mflens.simulate.tiers import Sky
 from mflens.theory.cosmology import make_cosmology, make_geometry
 from mflens.theory.distances import Distances
@@ -74,11 +76,18 @@ def test_the_farthest_shells_hold_the_matter_of_one_time():
     np.testing.assert_allclose(growth.mean[far], expected, rtol=1e-9)
 
 
-def test_windows_beyond_all_there_is_to_see_have_an_extent():
-    background = Background(compute_background(PARAMETERS | {"Omega_m": 0.9}))
-    windows = shell_windows(Shells(70, 100.0), background, 0.7)
-    zeff = np.array([window.zeff for window in windows])
-    assert np.isfinite(zeff).all() and np.all(np.diff(zeff) > 0)
+def test_a_line_of_sight_beyond_all_there_is_to_see_has_an_extent():
+    """And sources of any bin lie where they are, whatever shells follow."""
+    parameters = PARAMETERS | {"Omega_m": 0.9}
+    z, bins = source_distributions({"kind": "gaussian", "mean": [0.5], "sd": [0.1], "z_max": 1.0})
+    found = []
+    for n_shells in (20, 70):
+        shells = Shells(n_shells, 100.0)
+        sight = line_of_sight(shells, make_geometry(parameters, shells))
+        assert np.all(np.diff(sight.z_edges.ravel()) >= 0) and np.isfinite(sight.z_edges).all()
+        found.append(response(lensing_kernel(source_shares(z, bins, sight), sight, 0.9), sight))
+    np.testing.assert_allclose(found[1][:, :20], found[0], rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(found[1][:, 20:], 0, atol=1e-11)
 
 
 def test_spectra_of_a_wide_prior_are_those_of_shells_of_their_own():
