@@ -26,7 +26,9 @@ try:
         if aside and workflow.is_main_process:
             logger.info(f"mflens leaves aside what it does not know of its config: {aside}")
     config = with_numbers(with_types(config, VALUES))
-    check_config(config)
+    # jobs get the config that this process has checked
+    if workflow.is_main_process:
+        check_config(config)
 except MflensError as error:
     raise WorkflowError(str(error)) from None
 

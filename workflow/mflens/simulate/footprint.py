@@ -2,6 +2,8 @@
 
 import logging
 from collections.abc import Mapping
+from functools import lru_cache
+from os import stat
 from os.path import isfile
 from typing import Any
 
@@ -61,15 +63,36 @@ def _inside_caps(caps: list[Mapping[str, float]], nside: int) -> np.ndarray:
 
 def _read(mask: Mapping[str, Any], nside: int) -> np.ndarray:
     """Return the fractions of a mask in a file, NESTED, and log what was read."""
+    fraction, notes = _load(mask, nside)
+    for note in notes:
+        logger.info(note)
+    return fraction
+
+
+def _load(mask: Mapping[str, Any], nside: int) -> tuple[np.ndarray, list[str]]:
+    """Return what `read_mask` does, once for each state of a file: fine masks take seconds."""
     path = mask["path"]
     if not isfile(path):
         raise ConfigError(
             f"{KEY}: there is no file '{path}'; give octant, full, caps or the path of a FITS mask."
         )
-    fraction, notes = read_mask(path, nside, mask.get("column"))
-    for note in notes:
-        logger.info(note)
-    return fraction
+    state = stat(path)
+    return _load_state(path, nside, mask.get("column"), state.st_mtime_ns, state.st_size)
+
+
+@lru_cache(maxsize=1)
+def _load_state(
+    path: str, nside: int, column: str | None, *state: int
+) -> tuple[np.ndarray, list[str]]:
+    fraction, notes = read_mask(path, nside, column)
+    fraction.flags.writeable = False
+    return fraction, notes
+
+
+def mask_notes(mask: str | Mapping[str, Any], nside: int) -> list[str]:
+    """Return sentences on what was read of a mask, none if it is of no file."""
+    file = mask_file(mask)
+    return _load(file, nside)[1] if file else []
 
 
 def mask_file(mask: str | Mapping[str, Any]) -> dict[str, Any] | None:

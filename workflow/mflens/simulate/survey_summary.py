@@ -10,6 +10,7 @@ from mflens.simulate.redshift_files import Sources
 from mflens.simulate.redshifts import cumulative, read_sources
 
 DEG2_OF_SKY = 4 * np.pi * (180 / np.pi) ** 2
+STEPS = 32  # in which a shell is cut, as for lensing (`line_of_sight`, too heavy to import here)
 NSIDE_OF_LOOK = 256  # caps are areas: a coarse look will do, a fine one takes long
 DIGITS = 9  # of a share: sums are right to a few more
 HEADER = ("bin", "mean z: read", "in shells", "lost", "per arcmin2", "sigma_e")
@@ -41,15 +42,14 @@ def summarise_survey(config: Mapping[str, Any]) -> str:
     wide = [max(len(str(row[i])) for row in rows) for i in range(len(HEADER))]
     table = ["  ".join(str(v).rjust(w) for v, w in zip(row, wide, strict=True)) for row in rows]
     title = f"The survey as it was read; shells are those at {centre}:"
-    return "\n".join([title, *table, *sources.notes, _footprint(config), *_reach(config, sources)])
+    notes = [*sources.notes, *_footprint(config), *_reach(config, sources)]
+    return "\n".join([title, *table, *notes])
 
 
 def in_shells(
     sources: Sources, shells: Mapping[str, Any], corner: Corner
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the mean redshift of what the shells hold of each bin, and the share beyond them.
-
-    Sources stand at the mean distance of their shell's volume.
 
     Parameters
     ----------
@@ -65,11 +65,11 @@ def in_shells(
     mean, missed
         Shapes (n_bins,).
     """
-    edges = shells["thickness_mpc_h"] * np.arange(shells["n_shells"] + 1.0)
-    middle = 0.75 * np.diff(edges**4) / np.diff(edges**3)
-    held = np.diff(cumulative(sources.z, sources.n, redshift_at(edges, corner)), axis=1)
+    n_steps = shells["n_shells"] * STEPS
+    edges = redshift_at(shells["thickness_mpc_h"] / STEPS * np.arange(n_steps + 1.0), corner)
+    held = np.diff(cumulative(sources.z, sources.n, edges), axis=1)
     total = held.sum(axis=1)
-    return held @ redshift_at(middle, corner) / total, 1 - total
+    return held @ (edges[1:] + edges[:-1]) / 2 / total, 1 - total
 
 
 def observed_area(survey: Mapping[str, Any], nside: int) -> tuple[float, int]:
@@ -82,19 +82,23 @@ def observed_area(survey: Mapping[str, Any], nside: int) -> tuple[float, int]:
         # pixels with centres at lon < 90 deg and lat > 0: those on the equator do not count
         n_pixels = n_sky if mask == "full" else nside * (3 * nside - 1) // 2
         return DEG2_OF_SKY * n_pixels / n_sky, n_pixels
-    from mflens.simulate.footprint import observed_fraction
+    from mflens.simulate.footprint import mask_file, observed_fraction
 
-    look = min(nside, NSIDE_OF_LOOK) if isinstance(mask, Mapping) else nside
+    look = nside if mask_file(mask) else min(nside, NSIDE_OF_LOOK)
     fraction = observed_fraction(mask, look)
     kept = fraction[fraction >= survey["min_coverage"]]
     area = DEG2_OF_SKY * float(kept.sum()) / fraction.size
     return area, kept.size * (nside // look) ** 2
 
 
-def _footprint(config: Mapping[str, Any]) -> str:
-    nside = config["simulate"]["nside"]
-    area, n_pixels = observed_area(config["simulate"]["survey"], nside)
-    return f"footprint: {area:.0f} deg2 in {n_pixels} pixels of nside {nside}"
+def _footprint(config: Mapping[str, Any]) -> Iterator[str]:
+    survey, nside = config["simulate"]["survey"], config["simulate"]["nside"]
+    area, n_pixels = observed_area(survey, nside)
+    yield f"footprint: {area:.0f} deg2 in {n_pixels} pixels of nside {nside}"
+    if survey["mask"] not in ("octant", "full"):
+        from mflens.simulate.footprint import mask_notes
+
+        yield from mask_notes(survey["mask"], nside)
 
 
 def _reach(config: Mapping[str, Any], sources: Sources) -> Iterator[str]:
