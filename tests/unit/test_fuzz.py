@@ -196,7 +196,7 @@ FOREIGN = {
         read_shells(read_hdf5_shells),
     ),
     "shells.fits": (
-        lambda path: write_fits_shells(path, SHELLS, Z, nest=True, unit="contrast"),
+        lambda path: write_fits_shells(path, SHELLS, Z, nest=False, unit="contrast"),
         read_shells(read_fits_shells),
     ),
     "shells.npz": (
