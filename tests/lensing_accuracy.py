@@ -128,7 +128,8 @@ def camb_spectra(z: np.ndarray, n_of_z: np.ndarray, ell: np.ndarray) -> np.ndarr
     params = camb_parameters(CENTRE)
     params.InitPower.As = results.Params.InitPower.As
     params.set_for_lmax(ell[-1] + 50, lens_potential_accuracy=0)
-    params.Want_CMB, params.Want_CMB_lensing, params.DoLensing = False, False, False
+    # DoLensing stays on: CAMB 2.0 crashes without it
+    params.Want_CMB, params.Want_CMB_lensing = False, False
     params.NonLinear = camb.model.NonLinear_both
     params.NonLinearModel.set_params("mead2020")
     params.SourceTerms.limber_windows = False
