@@ -34,7 +34,8 @@ LIBRARIES = {
     "glass": "glass", "healpy": "healpy", "ducc0": "ducc0", "camb": "camb",
     # PySCo's modules have names of their own; this one loads them
     "pysco-nbody": "mflens.simulate.engine",
-    "pyfftw": "pyfftw", "numba": "numba", "numpy": "numpy", "scipy": "scipy",
+    "pyfftw": "pyfftw", "numba": "numba", "llvmlite": "llvmlite", "numpy": "numpy",
+    "scipy": "scipy",
     "torch": "torch", "zuko": "zuko", "sbi": "sbi",
 }  # fmt: skip
 NO_SOURCES = {"compile_functions"}  # jobs wait for them and take nothing from them
