@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from configs import ROOT
+from configs import ROOT, resolved_config
 from mflens.simulate import engine
 
 SIM = """
@@ -31,7 +31,8 @@ assert sys.argv[2] or not names & set(sys.modules)
 
 
 @pytest.mark.slow
-def test_modules_of_a_user_are_the_users_and_sims_are_the_same(tmp_path, config):
+def test_modules_of_a_user_are_the_users_and_sims_are_the_same(tmp_path):
+    config = resolved_config("smoke")
     world = {name: config["simulate"][name] for name in ("mesh", "tiers", "survey")}
     world |= {"theory": config["theory"]}
     for name in (*engine.NAMES, "pysco"):
