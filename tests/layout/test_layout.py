@@ -135,7 +135,7 @@ def test_main_has_no_defaults_for_values(path):
 
 @pytest.mark.parametrize(
     ("path", "limit"),
-    [(ROOT / "Snakefile", 50), (ROOT / "workflow/rules/common.smk", 75)]
+    [(ROOT / "Snakefile", 60), (ROOT / "workflow/rules/common.smk", 90)]
     + [(path, 400) for path in MODULES],
     ids=lambda value: name(value) if isinstance(value, Path) else None,
 )

@@ -162,7 +162,7 @@ def test_from_maps_to_the_table_of_methods(run, tmp_path):
         simulations={
             "splits": splits(LADDER),
             "sims": {"bulk": 48, "validation": 16, "pairs_high": 12, "test": 12},
-            "theory": {"low": "spectra", "high": "power"},
+            "simulated": ["low", "high"],
             "calibrated": [],
         },
         threads={},

@@ -101,6 +101,7 @@ def lensing_kernel(shares: np.ndarray, sight: LineOfSight, Omega_m: float) -> np
 
     # of sources in the step itself, the mean of (chi_s - chi) / chi_s is a sixth of its length
     own = nearness * np.broadcast_to(sight.length / 6, sight.chi.shape).ravel()
-    efficiency = behind(sources) - chi * behind(nearness) + own
+    # nothing lenses sources before it, but for rounding
+    efficiency = np.maximum(behind(sources) - chi * behind(nearness) + own, 0.0)
     kernel = 1.5 * Omega_m / HUBBLE_LENGTH**2 * (1 + sight.z.ravel()) * chi * efficiency
     return kernel.reshape(shares.shape)
