@@ -172,8 +172,8 @@ class Needs:
             folder = folder.parent
         free = shutil.disk_usage(folder).free / GB
         return (
-            f"The whole run takes about {self.core_hours():.3g} core-hours and "
-            f"{self.disk_gb():.2g} GB in '{self.results}', where {free:.3g} GB are free."
+            f"The whole run takes about {_figure(self.core_hours())} core-hours and "
+            f"{_figure(self.disk_gb())} GB in '{self.results}', where {free:.3g} GB are free."
         )
 
     def core_hours(self) -> float:
@@ -278,6 +278,11 @@ class Needs:
 
     def _maps_gib(self, n_sims: int) -> float:
         return n_sims * self.sim.map_values() * FLOAT / GIB
+
+
+def _figure(value: float) -> str:
+    """Write two digits of a small number and all whole ones of a large one."""
+    return f"{value:.0f}" if value >= 10 else f"{value:.2g}"
 
 
 def _round_up(value: float, step: int) -> int:
