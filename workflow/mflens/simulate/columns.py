@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from mflens.theory.parameters import NEUTRINO_EV
+
 ALIASES = {
     "Omega_m": ("omegam", "omega_m", "Om"),
     "sigma_8": ("sigma8",),
@@ -53,7 +55,6 @@ UNITS = {
     "m_nu": "the sum in eV",
     "Omega_k": "0, as the N-body tiers and the theory are flat",
 }
-NEUTRINO_EV = 93.14  # m_nu over Omega_nu h^2 (eV)
 # Numbers count as printed to three digits at least: of 0.7 more is meant than from 0.65 to 0.75
 LEAST_DIGITS = 2e-3
 FLOOR = 1e-4  # relative, of what definitions differ in

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from mflens.simulate.depth import LIGHT_SPEED_OVER_100
 from mflens.simulate.redshifts import cumulative
 from mflens.theory.cosmology import Geometry
 
 STEPS = 32  # of equal length in each shell
-HUBBLE_LENGTH = 2997.92458  # c / H_0 in Mpc/h
 
 
 @dataclass(frozen=True)
@@ -103,5 +103,5 @@ def lensing_kernel(shares: np.ndarray, sight: LineOfSight, Omega_m: float) -> np
     own = nearness * np.broadcast_to(sight.length / 6, sight.chi.shape).ravel()
     # nothing lenses sources before it, but for rounding
     efficiency = np.maximum(behind(sources) - chi * behind(nearness) + own, 0.0)
-    kernel = 1.5 * Omega_m / HUBBLE_LENGTH**2 * (1 + sight.z.ravel()) * chi * efficiency
+    kernel = 1.5 * Omega_m / LIGHT_SPEED_OVER_100**2 * (1 + sight.z.ravel()) * chi * efficiency
     return kernel.reshape(shares.shape)
