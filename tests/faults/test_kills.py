@@ -11,7 +11,7 @@ from contextlib import suppress
 import psutil
 import pytest
 
-from damage import copy_run, differences, differences_of_chunked, end_group, workers
+from damage import copy_run, differences, differences_of_chunked, end_group, wait_for, workers
 from runs import Runner
 
 pytestmark = [pytest.mark.workflow, pytest.mark.faults]
@@ -130,12 +130,15 @@ def test_a_killed_run_takes_its_jobs_along(tiny, killed, record_property):
     """Snakemake killed alone, and its job must not go on: the next run may have another config."""
     run, configs = tiny
     runner, kernels = copy_run(run, "orphans"), "results/compute_kernels/kernels.h5"
+    log = runner.results / "logs/compute_kernels/kernels.log"
+    log.unlink()
     killed.append(Victim(runner, configs, ["--force", kernels]))
-    while not workers(killed[0].process.pid):
-        time.sleep(0.02)
-    killed[0].kill("scheduler", random.Random(0))
+    scheduler = killed[0].process
+    wait_for(log.exists, scheduler)  # the job is at work
+    scheduler.kill()
+    scheduler.wait()
     end = time.monotonic() + 60
-    while workers(killed[0].process.pid):
+    while workers(scheduler.pid):
         assert time.monotonic() < end, "the job lives on"
         time.sleep(0.1)
     record_property("faults", 1)
