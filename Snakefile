@@ -17,7 +17,7 @@ if not os.path.isdir(f"{ROOT}/workflow/mflens"):
 sys.path.insert(0, f"{ROOT}/workflow")
 os.environ.update(PYTHONPATH=os.pathsep.join(filter(None, [sys.path[0], os.getenv("PYTHONPATH")])))
 
-from mflens.run_folder import config_of_results
+from mflens.run.run_folder import config_of_results
 
 for name in ["config", "g_and_k", "ornstein_uhlenbeck", "toggle_switch", "camels"]:
 

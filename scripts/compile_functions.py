@@ -3,9 +3,9 @@
 import pandas as pd
 
 from mflens import compiled
-from mflens.compiling import declared
-from mflens.io import write_table
-from mflens.job import start_job
+from mflens.files.io import write_table
+from mflens.run.compiling import declared
+from mflens.run.job import start_job
 
 
 def main(functions: str, pysco: bool) -> None:

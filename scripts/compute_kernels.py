@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from mflens.io import write_hdf5
-from mflens.job import start_job
+from mflens.files.io import write_hdf5
+from mflens.run.job import start_job
 from mflens.theory.kernels import Shells, compute_kernels, node_wavenumbers, wavenumbers
 from mflens.theory.spectra import compress_kernels
 

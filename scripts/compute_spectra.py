@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mflens.io import load_model, read_hdf5, read_table, write_hdf5
-from mflens.job import start_job
+from mflens.files.io import load_model, read_hdf5, read_table, write_hdf5
 from mflens.prior import Prior
-from mflens.simulate.lightcone import Mesh
-from mflens.simulate.matching import linear_covariance
+from mflens.run.job import start_job
+from mflens.simulate.mesh.lightcone import Mesh
+from mflens.simulate.mesh.matching import linear_covariance
 from mflens.theory.cosmology import make_cosmology
 from mflens.theory.kernels import Shells
 from mflens.theory.spectra import interpolate_log
 
 if TYPE_CHECKING:
-    from mflens.theory.emulator import Emulator
+    from mflens.theory.emulator.networks import Emulator
 
 
 def main(
@@ -79,7 +79,7 @@ def main(
 
 def read_emulator(path: str) -> "Emulator":
     """Read an emulator; torch, which takes seconds, is imported only for that."""
-    from mflens.theory.emulator import Emulator
+    from mflens.theory.emulator.networks import Emulator
 
     return Emulator.from_state(*load_model(path))
 

@@ -4,11 +4,11 @@ from typing import Any
 
 import numpy as np
 
-from mflens.io import write_hdf5
-from mflens.job import start_job
-from mflens.theory.domain import Domain
+from mflens.files.io import write_hdf5
+from mflens.run.job import start_job
+from mflens.theory.emulator.domain import Domain
+from mflens.theory.emulator.training import training_spectra, validation_spectra
 from mflens.theory.kernels import Shells
-from mflens.theory.training import training_spectra, validation_spectra
 
 STREAMS = ("training", "validation")  # of random numbers: the samples share no cosmology
 

@@ -4,11 +4,11 @@ from typing import Any
 
 import numpy as np
 
-from mflens.io import read_hdf5, write_hdf5
-from mflens.job import start_job
+from mflens.files.io import read_hdf5, write_hdf5
 from mflens.prior import Prior
-from mflens.simulate.lightcone import LightCone, Mesh
-from mflens.simulate.matching import calibrate, linear_covariance
+from mflens.run.job import start_job
+from mflens.simulate.mesh.lightcone import LightCone, Mesh
+from mflens.simulate.mesh.matching import calibrate, linear_covariance
 from mflens.theory.cosmology import make_cosmology
 from mflens.theory.kernels import Shells
 from mflens.theory.spectra import interpolate_log

@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from mflens.io import write_table
-from mflens.job import start_job
+from mflens.design.draw import draw_design, place_sims
+from mflens.design.sim_table import read_sim_table
+from mflens.files.io import write_table
 from mflens.prior import Prior
-from mflens.simulate.sim_table import read_sim_table
-from mflens.theory.design import draw_design, place_sims
+from mflens.run.job import start_job
 
 
 def main(

@@ -8,15 +8,15 @@ import pandas as pd
 import torch
 
 from mflens.errors import ConfigError, DataError
+from mflens.files.io import load_model, read_chunks, read_hdf5, save_model, write_table
 from mflens.infer.checkpoint import Checkpoint
 from mflens.infer.folds import count_together
 from mflens.infer.losses import Pairs
 from mflens.infer.methods import METHODS, Data, Settings, fit_method
 from mflens.infer.posterior import Posterior
 from mflens.infer.training import Training, resolve_device
-from mflens.io import load_model, read_chunks, read_hdf5, save_model, write_table
-from mflens.job import start_job
 from mflens.prior import Prior
+from mflens.run.job import start_job
 
 HISTORY_COLUMNS = ["member", "epoch", "train", "validation"]
 

@@ -4,8 +4,8 @@ from typing import Any
 
 import pandas as pd
 
-from mflens.io import write_table
-from mflens.job import start_job
+from mflens.files.io import write_table
+from mflens.run.job import start_job
 from mflens.tasks.ablations import SCORE_COLUMNS, run_study
 
 

@@ -4,12 +4,12 @@ from typing import Any
 
 import pandas as pd
 
+from mflens.files.io import read_groups, save_model, write_table
 from mflens.infer.tasks import TaskSettings, fit_methods
-from mflens.io import read_groups, save_model, write_table
-from mflens.job import start_job
 from mflens.prior import Prior
-from mflens.simulate.toys import make_toy
+from mflens.run.job import start_job
 from mflens.tasks.data import training_data
+from mflens.tasks.simulators.toys import make_toy
 
 HISTORY_COLUMNS = ["method", "epoch", "train", "validation"]
 

@@ -1,8 +1,8 @@
 """Measure the pseudo band powers of a chunk of shear maps."""
 
-from mflens.io import read_hdf5, write_hdf5
-from mflens.job import start_job
-from mflens.simulate.bandpowers import measure_band_powers
+from mflens.compress.bandpowers import measure_band_powers
+from mflens.files.io import read_hdf5, write_hdf5
+from mflens.run.job import start_job
 
 
 def main(maps: str, spectra: str, bands: list[int], tier: str, split: str, chunk: str) -> None:

@@ -7,8 +7,8 @@ import pandas as pd
 
 from mflens.benchmarks.alone import run
 from mflens.benchmarks.runs import runs
-from mflens.io import write_table
-from mflens.job import start_job
+from mflens.files.io import write_table
+from mflens.run.job import start_job
 
 
 def main(

@@ -5,12 +5,12 @@ from typing import Any
 
 import numpy as np
 
-from mflens.io import write_table
-from mflens.job import start_job
+from mflens.files.io import write_table
 from mflens.prior import Prior
-from mflens.simulate.toys import make_toy
+from mflens.run.job import start_job
 from mflens.tasks.data import draw_splits, engine_settings, training_data
 from mflens.tasks.pilot import measure_variances, split_pilot, tabulate_levels, time_tiers
+from mflens.tasks.simulators.toys import make_toy
 
 STREAM = 2  # the pilot's sims are not those of the runs
 

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
-from mflens.io import read_json
-from mflens.job import start_job
+from mflens.files.io import read_json
 from mflens.prior import Prior
 from mflens.report.calibration import plot_calibration
 from mflens.report.style import save_figure
+from mflens.run.job import start_job
 
 
 def main(scores: Sequence[str], pdf: str, png: str, parameters: dict[str, Any]) -> None:

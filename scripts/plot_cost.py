@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from mflens.io import read_table
-from mflens.job import start_job
+from mflens.files.io import read_table
 from mflens.report.methods import plot_cost
 from mflens.report.style import save_figure
+from mflens.run.job import start_job
 
 
 def main(cost: str, pdf: str, png: str, ladder: Sequence[str]) -> None:

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from mflens.io import read_json, read_table
-from mflens.job import start_job
+from mflens.files.io import read_json, read_table
 from mflens.report.methods import plot_methods
 from mflens.report.style import save_figure
+from mflens.run.job import start_job
 
 
 def main(scores: Sequence[str], methods: str, pdf: str, png: str) -> None:

@@ -1,9 +1,9 @@
 """Show correlation and power ratio of matched and unmatched sims."""
 
-from mflens.io import read_hdf5
-from mflens.job import start_job
+from mflens.files.io import read_hdf5
 from mflens.report.pairs import plot_pairing
 from mflens.report.style import save_figure
+from mflens.run.job import start_job
 
 
 def main(comparison: str, pdf: str, png: str) -> None:

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
-from mflens.io import read_hdf5
-from mflens.job import start_job
+from mflens.files.io import read_hdf5
 from mflens.prior import Prior
 from mflens.report.posteriors import plot_posteriors
 from mflens.report.style import save_figure
+from mflens.run.job import start_job
 
 
 def main(

@@ -1,11 +1,11 @@
 """Show a pair on the sky."""
 
 from mflens.errors import DataError
-from mflens.io import read_hdf5
-from mflens.job import start_job
+from mflens.files.io import read_hdf5
 from mflens.prior import symbol
 from mflens.report.sky import plot_sky
 from mflens.report.style import save_figure
+from mflens.run.job import start_job
 
 
 def main(low: str, high: str, pdf: str, png: str) -> None:

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from mflens.io import read_table
-from mflens.job import start_job
+from mflens.files.io import read_table
 from mflens.report.style import save_figure
-from mflens.report.task_design import plot_task_ablations
+from mflens.run.job import start_job
+from mflens.tasks.figures.design import plot_task_ablations
 
 
 def main(

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from mflens.io import read_groups
-from mflens.job import start_job
+from mflens.files.io import read_groups
 from mflens.report.style import save_figure
-from mflens.report.tasks import plot_task_coverage
+from mflens.run.job import start_job
+from mflens.tasks.figures.methods import plot_task_coverage
 from mflens.tasks.tables import write_levels
 
 

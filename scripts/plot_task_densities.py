@@ -5,13 +5,11 @@ from typing import Any
 
 import numpy as np
 
+from mflens.files.io import load_model, read_hdf5
 from mflens.infer.tasks import Estimate
-from mflens.io import load_model, read_hdf5
-from mflens.job import start_job
 from mflens.prior import Prior
 from mflens.report.style import save_figure
-from mflens.report.task_densities import EXACT, Panel, frames, marginals, plot_task_densities
-from mflens.simulate.toys import make_toy
+from mflens.run.job import start_job
 from mflens.tasks.examples import (
     abscissae,
     exact_examples,
@@ -20,6 +18,8 @@ from mflens.tasks.examples import (
     posterior_densities,
     posterior_examples,
 )
+from mflens.tasks.figures.densities import EXACT, Panel, frames, marginals, plot_task_densities
+from mflens.tasks.simulators.toys import make_toy
 from mflens.tasks.tables import write_levels
 
 Rows = list[list[Panel]]

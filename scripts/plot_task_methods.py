@@ -1,9 +1,9 @@
 """Show the leading metrics of all methods on a published task."""
 
-from mflens.io import read_table
-from mflens.job import start_job
+from mflens.files.io import read_table
 from mflens.report.style import save_figure
-from mflens.report.tasks import plot_task_methods
+from mflens.run.job import start_job
+from mflens.tasks.figures.methods import plot_task_methods
 
 
 def main(methods: str, pdf: str, png: str, task: str) -> None:

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
-from mflens.io import read_table
-from mflens.job import start_job
+from mflens.files.io import read_table
 from mflens.prior import Prior
 from mflens.report.style import save_figure
 from mflens.report.training import plot_training
+from mflens.run.job import start_job
 
 
 def main(

@@ -5,13 +5,13 @@ from typing import Any
 import pandas as pd
 import torch
 
+from mflens.files.io import read_chunks, read_hdf5, save_model, write_table
 from mflens.infer.checkpoint import Checkpoint
 from mflens.infer.methods import pretrain
 from mflens.infer.posterior import CompressorFlow, Posterior
 from mflens.infer.training import Training, resolve_device
-from mflens.io import read_chunks, read_hdf5, save_model, write_table
-from mflens.job import start_job
 from mflens.prior import Prior
+from mflens.run.job import start_job
 from mflens.seeding import seeded
 
 

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from mflens.files.io import atomic, load_model, read_chunks, write_hdf5
 from mflens.infer.posterior import Posterior, sample_theta
-from mflens.io import atomic, load_model, read_chunks, write_hdf5
-from mflens.job import start_job
 from mflens.prior import Prior
+from mflens.run.job import start_job
 
 
 def write_chain(root: str, theta: np.ndarray, log_prob: np.ndarray, prior: Prior) -> None:

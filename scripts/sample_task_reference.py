@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from mflens.io import read_hdf5, write_hdf5
-from mflens.job import start_job
-from mflens.simulate.toys import make_toy
+from mflens.files.io import read_hdf5, write_hdf5
+from mflens.run.job import start_job
 from mflens.tasks.reference import draw_reference
+from mflens.tasks.simulators.toys import make_toy
 
 
 def main(

@@ -3,8 +3,8 @@
 import numpy as np
 
 from mflens.evaluate.posterior import score_posterior
-from mflens.io import read_hdf5, write_json
-from mflens.job import start_job
+from mflens.files.io import read_hdf5, write_json
+from mflens.run.job import start_job
 
 
 def main(samples: list[str], scores: list[str], seed: int) -> None:

@@ -3,12 +3,12 @@
 from typing import Any
 
 from mflens.errors import DataError
+from mflens.files.io import load_model, read_hdf5, write_hdf5
 from mflens.infer.tasks import Estimate
-from mflens.io import load_model, read_hdf5, write_hdf5
-from mflens.job import start_job
 from mflens.prior import Prior
-from mflens.simulate.toys import make_toy
+from mflens.run.job import start_job
 from mflens.tasks.scores import score_estimate
+from mflens.tasks.simulators.toys import make_toy
 
 
 def main(

@@ -9,17 +9,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mflens.design.draw import are_paired
 from mflens.errors import DataError
-from mflens.io import read_hdf5, read_table, write_hdf5
-from mflens.job import start_job
-from mflens.plan import uses_mesh
+from mflens.files.io import read_hdf5, read_table, write_hdf5
 from mflens.prior import Prior
+from mflens.run.job import start_job
+from mflens.run.plan import uses_mesh
 from mflens.simulate.chunk import Matching, Sim, simulate_chunk
-from mflens.simulate.lightcone import Mesh, repeated_share
-from mflens.simulate.survey import make_survey
+from mflens.simulate.mesh.lightcone import Mesh, repeated_share
+from mflens.simulate.survey.survey import make_survey
 from mflens.simulate.tiers import Sky, make_tier
 from mflens.theory.cosmology import Cosmology, make_geometry
-from mflens.theory.design import are_paired
 from mflens.theory.kernels import Shells
 
 

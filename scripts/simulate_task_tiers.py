@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from mflens.io import write_hdf5
-from mflens.job import start_job
-from mflens.simulate.toys import make_toy
+from mflens.files.io import write_hdf5
+from mflens.run.job import start_job
 from mflens.tasks.data import draw_repetitions
 from mflens.tasks.plan import split_sizes
+from mflens.tasks.simulators.toys import make_toy
 
 
 def main(

@@ -6,8 +6,9 @@ from typing import Any
 import pandas as pd
 
 from mflens.benchmarks.tables import Timings, estimate_survey, scaling_table, speed_table
-from mflens.io import read_benchmarks, read_table, write_markdown, write_table
-from mflens.job import start_job
+from mflens.files.benchmarks import read_benchmarks
+from mflens.files.io import read_table, write_markdown, write_table
+from mflens.run.job import start_job
 
 
 def main(

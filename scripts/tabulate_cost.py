@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from mflens.cost import summarise_cost, summarise_overhead
-from mflens.io import read_benchmarks, write_markdown, write_table
-from mflens.job import read_start, start_job
+from mflens.evaluate.cost import summarise_cost, summarise_overhead
+from mflens.files.benchmarks import read_benchmarks
+from mflens.files.io import write_markdown, write_table
+from mflens.run.job import read_start, start_job
 
 
 def main(

@@ -4,11 +4,12 @@ from typing import Any
 
 import pandas as pd
 
-from mflens.cost import Simulations, method_cost
+from mflens.evaluate.cost import Simulations, method_cost
 from mflens.evaluate.posterior import METHOD_COLUMNS
+from mflens.files.benchmarks import read_benchmarks
+from mflens.files.io import read_json, write_markdown, write_table
 from mflens.infer.methods import METHODS
-from mflens.io import read_benchmarks, read_json, write_markdown, write_table
-from mflens.job import start_job
+from mflens.run.job import start_job
 
 
 def main(

@@ -8,9 +8,7 @@ import numpy as np
 import pandas as pd
 
 from mflens.errors import DataError
-from mflens.io import read_hdf5, write_hdf5, write_markdown, write_table
-from mflens.job import start_job
-from mflens.pairing import (
+from mflens.evaluate.pairing import (
     compare_pairs,
     convergence_harmonics,
     correlate_partly,
@@ -20,6 +18,8 @@ from mflens.pairing import (
     summarise_replication,
     summarise_whitening,
 )
+from mflens.files.io import read_hdf5, write_hdf5, write_markdown, write_table
+from mflens.run.job import start_job
 from mflens.theory.kernels import Shells
 
 FRACTIONS = (0.75, 0.5, 0.25)

@@ -2,8 +2,8 @@
 
 import logging
 
-from mflens.io import read_table, write_markdown, write_table
-from mflens.job import start_job
+from mflens.files.io import read_table, write_markdown, write_table
+from mflens.run.job import start_job
 from mflens.tasks.allocation import tabulate_allocations
 
 

@@ -4,8 +4,8 @@ from typing import Any
 
 import pandas as pd
 
-from mflens.io import read_groups, write_markdown, write_table
-from mflens.job import start_job
+from mflens.files.io import read_groups, write_markdown, write_table
+from mflens.run.job import start_job
 from mflens.tasks.plan import experiment_settings
 from mflens.tasks.tables import (
     COMPARISON_COLUMNS,

@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 
 from mflens.errors import DataError
-from mflens.io import read_hdf5, save_model, write_markdown, write_table
-from mflens.job import start_job
-from mflens.theory.domain import Domain
-from mflens.theory.training import measure_errors, train_emulator
+from mflens.files.io import read_hdf5, save_model, write_markdown, write_table
+from mflens.run.job import start_job
+from mflens.theory.emulator.domain import Domain
+from mflens.theory.emulator.training import measure_errors, train_emulator
 
 
 def main(

@@ -4,8 +4,8 @@ import logging
 from typing import Any
 
 from mflens.errors import DataError
-from mflens.job import start_job
-from mflens.verify import faults, report, verify
+from mflens.run.job import start_job
+from mflens.run.verify import faults, report, verify
 
 
 def main(config: dict[str, Any]) -> None:
@@ -23,7 +23,7 @@ def main(config: dict[str, Any]) -> None:
     if wrong:
         raise DataError(
             f"{len(wrong)} of {len(found)} products of {config['results_dir']} are broken, stale "
-            "or missing; `python -m mflens.verify --repair` removes what is broken or stale."
+            "or missing; `python -m mflens.run.verify --repair` removes what is broken or stale."
         )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from mflens.resolve import resolve
+from mflens.run.resolve import resolve
 
 ROOT = Path(__file__).parents[1]
 # what the Snakefile reads; all other files of `config/` are overlays

@@ -17,7 +17,7 @@ import pandas as pd
 import psutil
 import pytest
 
-from mflens.io import read_chunks
+from mflens.files.io import read_chunks
 from runs import Runner
 
 # the graph of the smoke run with one or two sims where that has a dozen

@@ -6,7 +6,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from mflens import provenance
+from mflens.files import provenance
+from mflens.run.captions import describe_rule
 
 CONFIG = {"seed": 1, "ladder": ["lognormal", "lpt"]}
 
@@ -25,7 +26,7 @@ def job(results: Path, rule: str = "some_rule", **parts: Any) -> Iterator[None]:
     parts["config"] = {**parts["config"], "results_dir": str(results)}
     made = SimpleNamespace(**{"input": [], "output": [], "wildcards": Named(), **parts}, rule=rule)
     before = list(provenance.current)
-    provenance.start_record(made)
+    provenance.start_record(made, describe_rule)
     try:
         yield
     finally:

@@ -16,7 +16,7 @@ import pyccl
 from scipy import stats
 
 from configs import merge, read_config
-from mflens.simulate.redshifts import source_distributions
+from mflens.simulate.survey.redshifts import source_distributions
 from mflens.theory.power import camb_parameters, compute_transfer, set_amplitude
 from runs import Runner
 

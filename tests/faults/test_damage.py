@@ -17,11 +17,10 @@ import pytest
 
 from configs import ROOT
 from damage import copy_run, differences, empty, flip, planned, products, sentence, truncate
-from mflens import provenance
 from mflens.errors import DataError
-from mflens.io import _digest, read_hdf5, write_hdf5
-from mflens.job import use_threads
-from mflens.provenance import (
+from mflens.files import provenance
+from mflens.files.io import _digest, read_hdf5, write_hdf5
+from mflens.files.provenance import (
     checked,
     current,
     damage,
@@ -30,6 +29,8 @@ from mflens.provenance import (
     record_path,
     start_record,
 )
+from mflens.run.captions import describe_rule
+from mflens.run.job import use_threads
 
 pytestmark = [pytest.mark.workflow, pytest.mark.faults]
 
@@ -68,7 +69,7 @@ def call_of(name: str, job: Any) -> Callable[[], None]:
 
     def call() -> None:
         checked.clear()  # files are looked at once in a process
-        start_record(job)
+        start_record(job, describe_rule)
         try:
             main(**{key: arguments[key] for key in arguments if key in known})
         finally:
@@ -263,7 +264,7 @@ def test_repair_makes_anew_what_is_damaged(tiny, record_property):
         flip(path, rng)
         os.utime(path, ns=(stamp, stamp))
     assert NOTHING in runner("-n", configs=configs), "no time stamp gives it away"
-    command = [sys.executable, "-m", "mflens.verify"]
+    command = [sys.executable, "-m", "mflens.run.verify"]
     options = {"cwd": runner.folder, "env": runner.environment, "text": True}
     printed = subprocess.run(command, capture_output=True, **options).stdout
     found = {line.split(":")[0] for line in printed.splitlines() if ": broken, " in line}

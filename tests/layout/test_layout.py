@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from configs import DEFAULTS, ROOT, merge, read_config
-from mflens.report.captions import DESCRIBED
+from mflens.run.captions import DESCRIBED
 
 VERBS = {
     "draw", "compute", "train", "simulate", "measure", "pretrain", "finetune", "sample", "score",
@@ -20,6 +20,11 @@ TOP_LEVEL = {
     "Snakefile", "workflow", "config", "scripts", "envs", "tests", "README.md", "pyproject.toml",
     "LICENSE", "CHANGELOG.md", "CONTRIBUTING.md", "CITATION.cff",
 }  # fmt: skip
+# rooms of the package, from top to bottom: what stands in none is the ground
+ROOMS = (
+    "benchmarks", "run", "tasks", "report", "evaluate", "infer", "compress", "simulate", "theory",
+    "design", "files",
+)  # fmt: skip
 MADE = {"results", "smoke", "report.html", "report.zip"}  # by the README's commands
 
 RULES_FILES = sorted((ROOT / "workflow/rules").glob("*.smk"))
@@ -169,6 +174,34 @@ def test_one_word_per_stage():
 
 def _module(stage: str) -> bool:
     return (PACKAGE / f"{stage}.py").is_file() or (PACKAGE / stage / "__init__.py").is_file()
+
+
+def room(module: str) -> int:
+    """Height of a module's room, 0 for the ground; `module` is its dotted name in the package."""
+    first = module.split(".")[0]
+    return len(ROOMS) - ROOMS.index(first) if first in ROOMS else 0
+
+
+def test_rooms_are_those_of_the_package():
+    assert {path.parent.name for path in PACKAGE.glob("*/__init__.py")} == set(ROOMS)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name)
+def test_imports_run_downward(path):
+    here = room(".".join(path.relative_to(PACKAGE).with_suffix("").parts))
+    tree = ast.walk(ast.parse(path.read_text()))
+    imported = [n.module for n in tree if isinstance(n, ast.ImportFrom) and n.module]
+    ours = [n.removeprefix("mflens.") for n in imported if n.startswith("mflens.")]
+    assert [module for module in ours if room(module) > here] == []
+
+
+def test_no_room_fills_the_house():
+    lines = {path: len(path.read_text().splitlines()) for path in MODULES}
+    shares = {
+        room: sum(n for path, n in lines.items() if PACKAGE / room in path.parents)
+        for room in ROOMS
+    }
+    assert max(shares.values()) < 0.2 * sum(lines.values()), shares
 
 
 def nodes(schema, path="config"):

@@ -19,7 +19,7 @@ CALLS = {
 # what a call must say, by its name
 SAID = {"torch.load": ("weights_only", True), "np.load": ("allow_pickle", False)}
 # the two places that import what a config names: its tiers
-IMPORTERS = {"workflow/mflens/check.py", "workflow/mflens/simulate/tiers.py"}
+IMPORTERS = {"workflow/mflens/run/check.py", "workflow/mflens/simulate/tiers.py"}
 
 
 def problems(text: str, importer: bool = False) -> Iterator[str]:

@@ -7,15 +7,15 @@ import pytest
 
 from mflens.simulate import harmonics
 from mflens.simulate.chunk import Matching, Sim, make_draw
-from mflens.simulate.lightcone import LightCone, Mesh
-from mflens.simulate.line_of_sight import line_of_sight
-from mflens.simulate.matching import (
+from mflens.simulate.mesh.lightcone import LightCone, Mesh
+from mflens.simulate.mesh.matching import (
     calibrate,
     linear_colour,
     linear_covariance,
 )
-from mflens.simulate.response import matter_along
-from mflens.simulate.survey import make_survey
+from mflens.simulate.survey.line_of_sight import line_of_sight
+from mflens.simulate.survey.response import matter_along
+from mflens.simulate.survey.survey import make_survey
 from mflens.simulate.tiers import Sky, make_tier
 from mflens.theory.cosmology import make_cosmology
 from mflens.theory.kernels import Shells, compute_kernels, node_wavenumbers, wavenumbers

@@ -16,8 +16,8 @@ from dataclasses import replace
 
 from mflens import compiled
 from mflens.benchmarks.cases import LognormalSim, MeshSim
-from mflens.simulate.lightcone import LightCone
-from mflens.simulate.matching import calibrate, linear_covariance
+from mflens.simulate.mesh.lightcone import LightCone
+from mflens.simulate.mesh.matching import calibrate, linear_covariance
 from mflens.theory.kernels import compute_kernels, wavenumbers
 from mflens.theory.spectra import interpolate_log
 
@@ -41,7 +41,7 @@ print(json.dumps([digests, misses, compiled.seconds]))
 # the rule `compile_functions`
 AHEAD = """
 from mflens import compiled
-from mflens.compiling import declared
+from mflens.run.compiling import declared
 
 compiled.fill(declared(pysco=True))
 """

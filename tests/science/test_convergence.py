@@ -6,9 +6,9 @@
 import numpy as np
 import pytest
 
-from mflens.simulate.lightcone import Mesh, assignment_window
-from mflens.simulate.matching import linear_density
-from mflens.simulate.particles import TSC, Particles
+from mflens.simulate.mesh.lightcone import Mesh, assignment_window
+from mflens.simulate.mesh.matching import linear_density
+from mflens.simulate.mesh.particles import TSC, Particles
 from mflens.simulate.randomness import BaseMeasure
 from mflens.theory.power import compute_power
 from mflens.theory.spectra import interpolate_log, mesh_wavenumbers

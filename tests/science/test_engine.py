@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from configs import ROOT, resolved_config
-from mflens.simulate import engine
+from mflens.simulate.mesh import engine
 
 SIM = """
 import hashlib, json, sys
@@ -52,7 +52,7 @@ def test_modules_of_a_user_are_the_users_and_sims_are_the_same(tmp_path):
 def test_every_module_of_pysco_finds_the_others():
     for name in engine.NAMES - {"main"}:
         module = engine.load(name)
-        assert module.__name__ == f"mflens.simulate.engine.{name}"
+        assert module.__name__ == f"mflens.simulate.mesh.engine.{name}"
         others = {k: v for k, v in vars(module).items() if k in engine.NAMES}
         assert all(other is engine.load(k) for k, other in others.items())
     assert engine.mesh.utils is engine.utils

@@ -5,8 +5,14 @@ import numpy as np
 import pytest
 
 from mflens.errors import ConfigError
-from mflens.theory.domain import Domain
-from mflens.theory.emulator import set_amplitude, smooth_power
+from mflens.theory.emulator.domain import Domain
+from mflens.theory.emulator.networks import set_amplitude, smooth_power
+from mflens.theory.emulator.training import (
+    measure_errors,
+    train_emulator,
+    training_spectra,
+    validation_spectra,
+)
 from mflens.theory.growth import growth_of
 from mflens.theory.kernels import Shells
 from mflens.theory.power import (
@@ -17,12 +23,6 @@ from mflens.theory.power import (
     tabulate,
 )
 from mflens.theory.power import set_amplitude as set_camb_amplitude
-from mflens.theory.training import (
-    measure_errors,
-    train_emulator,
-    training_spectra,
-    validation_spectra,
-)
 
 PLANCK = {"Omega_m": 0.31, "sigma_8": 0.81, "h": 0.67, "n_s": 0.965, "Omega_b": 0.049, "m_nu": 0.0}
 SHAPE = {name: value for name, value in PLANCK.items() if name != "sigma_8"}

@@ -8,13 +8,14 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from mflens.simulate import chunk, engine, harmonics
-from mflens.simulate.bandpowers import average_bands
-from mflens.simulate.baryons import amplitudes
+from mflens.compress.bandpowers import average_bands
+from mflens.simulate import chunk, harmonics
 from mflens.simulate.chunk import Matching, Sim, make_draw
-from mflens.simulate.lightcone import LightCone, Mesh, Observer, assignment_window
-from mflens.simulate.matching import linear_covariance, linear_density, matched_harmonics
-from mflens.simulate.particles import TSC, Particles
+from mflens.simulate.mesh import engine
+from mflens.simulate.mesh.baryons import amplitudes
+from mflens.simulate.mesh.lightcone import LightCone, Mesh, Observer, assignment_window
+from mflens.simulate.mesh.matching import linear_covariance, linear_density, matched_harmonics
+from mflens.simulate.mesh.particles import TSC, Particles
 from mflens.simulate.randomness import BaseMeasure
 from mflens.simulate.tiers import Draw, make_tier
 from mflens.theory.kernels import Shells

@@ -6,8 +6,8 @@ from scipy import stats
 
 from mflens.evaluate.distances import c2st
 from mflens.prior import Prior
-from mflens.simulate import g_and_k, ornstein_uhlenbeck, toggle_switch
-from mflens.simulate.toys import make_toy
+from mflens.tasks.simulators import g_and_k, ornstein_uhlenbeck, toggle_switch
+from mflens.tasks.simulators.toys import make_toy
 
 POINTS = [0, 3, 9, 31, 99]
 OPTIONS = {

@@ -20,9 +20,9 @@ from mflens.benchmarks.tables import (
     speed_table,
 )
 from mflens.errors import DataError
-from mflens.io import save_model
-from mflens.theory.domain import Domain
-from mflens.theory.emulator import Emulator, SpectrumNetwork
+from mflens.files.io import save_model
+from mflens.theory.emulator.domain import Domain
+from mflens.theory.emulator.networks import Emulator, SpectrumNetwork
 from mflens.theory.growth import growth_of
 from mflens.theory.power import N_K
 

@@ -7,10 +7,16 @@ import pytest
 
 from configs import ROOT, merge, read_config
 from jobs import Named, job
-from mflens import io
-from mflens.provenance import hash_of_config, load_record, record_path, write_run_config
-from mflens.report.captions import DESCRIBED, DESCRIPTIONS, describe_run
-from mflens.run_folder import config_of_results, describe_results
+from mflens.files import io
+from mflens.files.provenance import (
+    DESCRIPTIONS,
+    hash_of_config,
+    load_record,
+    record_path,
+    write_run_config,
+)
+from mflens.run.captions import DESCRIBED, describe_run
+from mflens.run.run_folder import config_of_results, describe_results
 
 TEMPLATES = ROOT / "workflow/report"
 OTHER = {

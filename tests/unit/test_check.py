@@ -12,11 +12,11 @@ import yaml
 from astropy.cosmology import Flatw0waCDM
 
 from configs import ROOT, merge, read_config
-from mflens.check import check_config
 from mflens.errors import ConfigError
-from mflens.plan import compressor_network
-from mflens.schema import with_numbers
-from mflens.simulate.depth import comoving_distance
+from mflens.run.check import check_config
+from mflens.run.plan import compressor_network
+from mflens.run.schema import with_numbers
+from mflens.simulate.survey.depth import comoving_distance
 
 UNIFORM = {"prior": "uniform", "min": 0.1, "max": 0.5}
 NORMAL = {"prior": "normal", "mean": 0.3, "sd": 0.01}
@@ -426,7 +426,7 @@ def test_comoving_distance_of_einstein_de_sitter():
 def test_import_is_light():
     """The Snakefile runs the check at every start and in every cluster job."""
     code = (
-        "import sys, mflens.check; "
+        "import sys, mflens.run.check; "
         "print([m for m in ('torch', 'healpy', 'glass', 'camb', 'scipy') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from mflens import commit
+from mflens.files import commit
 
 GIT = {
     "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_SYSTEM": "/dev/null",
@@ -23,17 +23,17 @@ def git(folder, *arguments):
 def clone(tmp_path):
     """Return a repository with two commits and a file where the package has this one."""
     folder = tmp_path / "clone"
-    (folder / "workflow/mflens").mkdir(parents=True)
+    (folder / "workflow/mflens/files").mkdir(parents=True)
     git(folder, "init", "-q", "-b", "main")
     for text in ("one", "two"):
-        (folder / "workflow/mflens/provenance.py").write_text(text)
+        (folder / "workflow/mflens/files/provenance.py").write_text(text)
         git(folder, "add", ".")
         git(folder, "commit", "-q", "-m", text)
     return folder
 
 
 def commit_of(folder):
-    return commit.commit_of(folder / "workflow/mflens/provenance.py")
+    return commit.commit_of(folder / "workflow/mflens/files/provenance.py")
 
 
 class TestCommit:

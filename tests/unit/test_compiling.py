@@ -13,11 +13,12 @@ from numba import typeof
 
 from configs import ROOT
 from jobs import job
-from mflens import compiled, provenance
-from mflens.compiling import declared
+from mflens import compiled
 from mflens.errors import DataError
-from mflens.io import write_table
-from mflens.plan import Plan
+from mflens.files import provenance
+from mflens.files.io import write_table
+from mflens.run.compiling import declared
+from mflens.run.plan import Plan
 from mflens.theory import growth
 
 PACKAGE = ROOT / "workflow/mflens"
@@ -47,7 +48,7 @@ def test_every_function_that_names_its_types_is_compiled_ahead():
         for name, text in decorators(path):
             if text.startswith(("compiled('", "compiled(\n")):
                 assert f"{module}.{name}" in ahead
-    assert "mflens.simulate.engine.mesh.derivative7" in ahead
+    assert "mflens.simulate.mesh.engine.mesh.derivative7" in ahead
     assert ahead <= set(compiled.functions)
 
 

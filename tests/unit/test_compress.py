@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from mflens.compress import (
+from mflens.compress.network import (
     HealpixCompressor,
     even_modes,
     initial_mixing,

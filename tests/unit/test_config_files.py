@@ -8,10 +8,10 @@ from snakemake.cli import parse_args, parse_config
 from snakemake.utils import update_config
 
 from configs import DEFAULTS, merge, read_config
-from mflens import config_files as c
-from mflens.check import check_config
 from mflens.errors import ConfigError, DataError
-from mflens.schema import with_numbers
+from mflens.run import config_files as c
+from mflens.run.check import check_config
+from mflens.run.schema import with_numbers
 
 TWICE = [
     # text, key, lines

@@ -6,9 +6,10 @@ import pandas as pd
 import pytest
 
 from configs import merge, resolved_config
-from mflens.cost import Simulations, job_of, method_cost
+from mflens.evaluate.cost import Simulations, method_cost
+from mflens.files.benchmarks import job_of
 from mflens.infer.methods import METHODS
-from mflens.plan import Plan
+from mflens.run.plan import Plan
 
 TRAINING = 0.5  # of each method, its pretraining not included
 # two digits a job: a job that is counted twice or not at all shows in the sum

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from mflens import dependencies
-from mflens.plan import Plan
+from mflens.files import dependencies
+from mflens.run.plan import Plan
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 
@@ -37,7 +37,7 @@ def append(path, text):
 
 def test_comments_and_docstrings_do_not_count(package):
     before = prints(package)
-    append(package / "mflens" / "simulate" / "lognormal.py", "\n# a comment\n")
+    append(package / "mflens" / "simulate" / "lognormal" / "tier.py", "\n# a comment\n")
     path = package / "scripts" / "simulate_maps.py"
     path.write_text(path.read_text().replace("Simulate a chunk of sims", "Make a chunk of sims"))
     assert changed(before, package) == set()
@@ -51,7 +51,9 @@ def test_an_edit_of_training_spares_the_simulations(package):
     assert not {"simulate_maps", "compute_spectra", "measure_spectra"} & names
 
 
-@pytest.mark.parametrize("module", ["simulate/particles.py", "simulate/lognormal.py", "io.py"])
+@pytest.mark.parametrize(
+    "module", ["simulate/mesh/particles.py", "simulate/lognormal/tier.py", "files/io.py"]
+)
 def test_an_edit_of_a_tier_is_seen_by_the_simulations(package, module):
     before = prints(package)
     append(package / "mflens" / module, "\nX = 1\n")

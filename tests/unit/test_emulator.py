@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from mflens.errors import ConfigError
-from mflens.io import load_model, save_model
-from mflens.theory.domain import Domain
-from mflens.theory.emulator import (
+from mflens.files.io import load_model, save_model
+from mflens.theory.emulator.domain import Domain
+from mflens.theory.emulator.networks import (
     Emulator,
     SpectrumNetwork,
     phase_grid,
@@ -15,9 +15,9 @@ from mflens.theory.emulator import (
     smooth_power,
     sound_horizon,
 )
+from mflens.theory.emulator.training import measure_errors, train_emulator
 from mflens.theory.growth import growth_of
 from mflens.theory.power import N_K
-from mflens.theory.training import measure_errors, train_emulator
 
 PARAMETERS = {
     "Omega_m": {"prior": "uniform", "min": 0.2, "max": 0.4},

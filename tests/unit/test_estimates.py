@@ -9,6 +9,7 @@ import torch
 from scipy import stats
 
 from mflens.errors import ConfigError, TrainingError
+from mflens.files.io import load_model, save_model
 from mflens.infer.estimates import (
     Estimate,
     FoldedFlows,
@@ -24,7 +25,6 @@ from mflens.infer.losses import Pairs
 from mflens.infer.replicas import FlowReplicas
 from mflens.infer.scaler import Scaler
 from mflens.infer.tasks import METHODS, TaskData, TaskSettings, fit_methods
-from mflens.io import load_model, save_model
 from mflens.seeding import new_generator, seeded
 
 N_REPETITIONS, N_FOLDS = 2, 3

@@ -18,24 +18,24 @@ from hypothesis import strategies as st
 
 from configs import read_config
 from jobs import job
-from mflens import io
-from mflens.check import check_config
+from mflens.design.sim_table import read_sim_table
 from mflens.errors import ConfigError, MflensError
-from mflens.plan import Plan
-from mflens.simulate.camels import Spectra
-from mflens.simulate.footprint import observed_fraction
-from mflens.simulate.on_disk.cosmogrid import read_cosmogrid
-from mflens.simulate.on_disk.flamingo import read_flamingo
-from mflens.simulate.on_disk.gower_street import read_gower_street
-from mflens.simulate.on_disk.plain import (
+from mflens.files import io
+from mflens.files.redshift_files import read_redshifts
+from mflens.files.suites.cosmogrid import read_cosmogrid
+from mflens.files.suites.flamingo import read_flamingo
+from mflens.files.suites.gower_street import read_gower_street
+from mflens.files.suites.plain import (
     read_fits_shear,
     read_fits_shells,
     read_hdf5_shear,
     read_hdf5_shells,
 )
-from mflens.simulate.redshift_files import read_redshifts
-from mflens.simulate.sim_table import read_sim_table
+from mflens.run.check import check_config
+from mflens.run.plan import Plan
+from mflens.simulate.survey.footprint import observed_fraction
 from mflens.tasks.plan import TaskPlan
+from mflens.tasks.simulators.camels import Spectra
 from shells import (
     densities,
     write_cosmogrid,

@@ -10,12 +10,12 @@ from torch import nn
 from torch.distributions import Independent, Normal
 
 from mflens.errors import ConfigError, TrainingError
+from mflens.files.io import load_model, save_model
 from mflens.infer.linear import fit_linear, fit_linear_high
 from mflens.infer.losses import Adjustment, MlmcObjective, Pairs, PlainObjective, nll
 from mflens.infer.methods import METHODS, Data, Settings, fit_method, pretrain
 from mflens.infer.posterior import CompressorFlow, Posterior, StandardNormal, sample_theta
 from mflens.infer.training import Training, fit
-from mflens.io import load_model, save_model
 from mflens.prior import Prior
 from mflens.seeding import new_generator, seeded
 

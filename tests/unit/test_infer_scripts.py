@@ -9,8 +9,8 @@ import pytest
 
 from mflens.errors import ConfigError, DataError
 from mflens.evaluate.posterior import METHOD_COLUMNS
-from mflens.io import read_hdf5, read_json, write_hdf5
-from mflens.plan import splits
+from mflens.files.io import read_hdf5, read_json, write_hdf5
+from mflens.run.plan import splits
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 PARAMETERS = {

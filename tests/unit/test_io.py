@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 import torch
 
-from mflens import io
 from mflens.errors import DataError
+from mflens.files import benchmarks, io
 
 ARRAYS = {"sim": np.arange(4), "maps": np.linspace(0, 1, 12, dtype=np.float32).reshape(4, 3)}
 
@@ -104,7 +104,7 @@ def test_tables_and_benchmarks(tmp_path):
     bench = tmp_path / "benchmarks" / "simulate_maps" / "lpt" / "test" / "0.tsv"
     bench.parent.mkdir(parents=True)
     bench.write_text("s\tmax_rss\tcpu_time\n2.5\t100.0\t2.0\n")
-    row = io.read_benchmarks([bench], {"simulate_maps": 2}).iloc[0]
+    row = benchmarks.read_benchmarks([bench], {"simulate_maps": 2}).iloc[0]
     assert tuple(row) == ("simulate_maps", "lpt", "test", 5.0, 100.0)
     with pytest.raises(DataError, match="not a benchmark"):
-        io.read_benchmarks([bench.with_name("1.tsv")], {})
+        benchmarks.read_benchmarks([bench.with_name("1.tsv")], {})

@@ -9,9 +9,9 @@ import time
 
 import pytest
 
-from mflens import job
 from mflens.errors import DataError
-from mflens.provenance import atomic
+from mflens.files.provenance import atomic
+from mflens.run import job
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ def test_a_full_disk_is_named_by_the_file(tmp_path):
 
 CHILD = """
 import subprocess, sys, time
-code = "from mflens.job import end_with_run; end_with_run(); print('ready', flush=True)"
+code = "from mflens.run.job import end_with_run; end_with_run(); print('ready', flush=True)"
 subprocess.Popen([sys.executable, "-c", code + "; import time; time.sleep(60)"])
 time.sleep(60)
 """
@@ -69,7 +69,7 @@ def test_a_job_of_a_run_that_has_ended_does_not_start():
     ended = subprocess.Popen(["true"])
     ended.wait()
     done = subprocess.run(
-        [sys.executable, "-c", "from mflens.job import end_with_run; end_with_run()"],
+        [sys.executable, "-c", "from mflens.run.job import end_with_run; end_with_run()"],
         env=os.environ | {job.RUN: str(ended.pid)},
         capture_output=True,
         text=True,

@@ -9,11 +9,12 @@ import pytest
 
 from cosmologies import simple_cosmology
 from mflens.errors import DataError
-from mflens.simulate import harmonics, lensing
+from mflens.simulate import harmonics
 from mflens.simulate.chunk import Sim, simulate_chunk
-from mflens.simulate.line_of_sight import line_of_sight
 from mflens.simulate.randomness import BaseMeasure
-from mflens.simulate.survey import make_survey
+from mflens.simulate.survey import lensing
+from mflens.simulate.survey.line_of_sight import line_of_sight
+from mflens.simulate.survey.survey import make_survey
 from mflens.theory.kernels import Shells
 
 PARAMETERS = {

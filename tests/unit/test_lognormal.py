@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from mflens.errors import ConfigError
-from mflens.simulate import gaussian
-from mflens.simulate.lognormal import Lognormal
+from mflens.simulate.lognormal.tier import Lognormal, gaussian
 from mflens.simulate.randomness import BaseMeasure, InjectedHarmonics
 from mflens.simulate.tiers import Draw
 from mflens.theory.kernels import Shells

@@ -11,12 +11,12 @@ import pytest
 from astropy.io import fits
 
 from configs import merge
-from mflens.check import check_config
 from mflens.errors import ConfigError
-from mflens.needs import SimCost
-from mflens.plan import Plan
-from mflens.simulate.footprint import observed_fraction
-from mflens.simulate.mask_files import read_mask
+from mflens.files.mask_files import read_mask
+from mflens.run.check import check_config
+from mflens.run.needs import SimCost
+from mflens.run.plan import Plan
+from mflens.simulate.survey.footprint import observed_fraction
 
 NSIDE = 16
 N_PIX = 12 * NSIDE**2

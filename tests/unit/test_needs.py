@@ -3,11 +3,11 @@
 import pytest
 
 from configs import read_config, resolved_config
-from mflens import needs as needs_of
-from mflens.needs import AUTO, Needs, SimCost, chunk_sizes
-from mflens.plan import Plan
-from mflens.resolve import resolve
-from mflens.simulate import matching
+from mflens.run import needs as needs_of
+from mflens.run.needs import AUTO, Needs, SimCost, chunk_sizes
+from mflens.run.plan import Plan
+from mflens.run.resolve import resolve
+from mflens.simulate.mesh import matching
 
 SPLIT_KINDS = ["bulk", "validation", "pairs", "test"]
 

@@ -9,22 +9,23 @@ import pytest
 from astropy.cosmology import FlatLambdaCDM
 
 from mflens.errors import ConfigError, DataError
-from mflens.plan import DISK_CLASSES, DISK_TIERS, NEED_PAIRS
-from mflens.simulate import harmonics, lensing
-from mflens.simulate.chunk import Sim, lens, make_draw, simulate_chunk, source_planes
-from mflens.simulate.lightcone import Mesh
-from mflens.simulate.on_disk.cosmogrid import read_cosmogrid
-from mflens.simulate.on_disk.coverage import empty_part
-from mflens.simulate.on_disk.flamingo import read_flamingo
-from mflens.simulate.on_disk.gower_street import read_gower_street
-from mflens.simulate.on_disk.plain import (
+from mflens.files.suites.cosmogrid import read_cosmogrid
+from mflens.files.suites.coverage import empty_part
+from mflens.files.suites.flamingo import read_flamingo
+from mflens.files.suites.gower_street import read_gower_street
+from mflens.files.suites.plain import (
     read_fits_shear,
     read_fits_shells,
     read_hdf5_shear,
     read_hdf5_shells,
 )
-from mflens.simulate.shells_on_disk import ShearOnDisk, ShellsOnDisk, regrade
-from mflens.simulate.survey import Survey
+from mflens.run.plan import DISK_CLASSES, DISK_TIERS, NEED_PAIRS
+from mflens.simulate import harmonics
+from mflens.simulate.chunk import Sim, lens, make_draw, simulate_chunk, source_planes
+from mflens.simulate.mesh.lightcone import Mesh
+from mflens.simulate.on_disk import ShearOnDisk, ShellsOnDisk, regrade
+from mflens.simulate.survey import lensing
+from mflens.simulate.survey.survey import Survey
 from mflens.simulate.tiers import BUILT_IN, Draw, Sky
 from mflens.theory.cosmology import make_geometry
 from mflens.theory.kernels import Shells

@@ -19,12 +19,12 @@ from scipy.stats import kstest
 
 from configs import ROOT, merge, read_config
 from jobs import Named, job
-from mflens import io, provenance
+from mflens.files import io, provenance
 from mflens.infer.posterior import Posterior
 from mflens.prior import Prior
-from mflens.theory.domain import Domain
-from mflens.theory.emulator import Emulator, SpectrumNetwork, shape_inputs
-from mflens.verify import read_config as read_run_config
+from mflens.run.verify import read_config as read_run_config
+from mflens.theory.emulator.domain import Domain
+from mflens.theory.emulator.networks import Emulator, SpectrumNetwork, shape_inputs
 
 PARAMETERS = {
     "sigma_8": {"prior": "uniform", "min": 0.6, "max": 1.0},

@@ -7,8 +7,8 @@ import pytest
 from astropy.io import fits
 
 from mflens.errors import DataError
-from mflens.simulate.on_disk.ordering import check_ordering, to_ring
-from mflens.simulate.on_disk.plain import (
+from mflens.files.suites.ordering import check_ordering, to_ring
+from mflens.files.suites.plain import (
     read_fits_shear,
     read_fits_shells,
     read_hdf5_shear,

@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 
 from configs import resolved_config
-from mflens.cost import summarise_overhead
-from mflens.job import read_start
-from mflens.needs import chunk_sizes
-from mflens.plan import Plan
+from mflens.evaluate.cost import summarise_overhead
+from mflens.run.job import read_start
+from mflens.run.needs import chunk_sizes
+from mflens.run.plan import Plan
 
 # two cores; the last job waits for both others
 SCHEDULE = pd.DataFrame(
@@ -56,7 +56,7 @@ def test_every_job_costs_once(power):
 JOB = """
 import os, sys
 from types import SimpleNamespace
-from mflens.job import start_job
+from mflens.run.job import start_job
 nothing = {name: {} for name in ("input", "output", "params", "wildcards")}
 config = {"results_dir": os.getcwd(), "seed": 1}
 start_job(SimpleNamespace(log=sys.argv[1:], rule="some_rule", threads=3, config=config, **nothing))

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from mflens.errors import DataError
-from mflens.pairing import (
+from mflens.evaluate.pairing import (
     compare_pairs,
     convergence_harmonics,
     correlate_partly,
@@ -13,7 +13,7 @@ from mflens.pairing import (
     summarise_whitening,
 )
 from mflens.simulate import harmonics
-from mflens.simulate.lightcone import repeated_share
+from mflens.simulate.mesh.lightcone import repeated_share
 from mflens.theory.kernels import Shells
 
 ELL_MAX = 32

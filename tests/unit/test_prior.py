@@ -5,11 +5,11 @@ import pytest
 import torch
 from scipy import stats
 
-from mflens import plan
+from mflens.design.draw import draw_design
 from mflens.infer.linear import fit_linear_high
 from mflens.infer.posterior import Posterior, sample_theta
 from mflens.prior import Prior
-from mflens.theory.design import draw_design
+from mflens.run import plan
 
 PARAMETERS = {
     "Omega_m": {"prior": "uniform", "min": 0.2, "max": 0.4},

@@ -17,10 +17,10 @@ from PIL import Image
 
 from configs import merge, read_config
 from jobs import Named, job
-from mflens import io, provenance
-from mflens.check import check_config
 from mflens.errors import DataError
+from mflens.files import io, provenance
 from mflens.report.style import save_figure
+from mflens.run.check import check_config
 
 ORIGIN = {"config_hash", "seed", "git_commit", "versions"}
 
@@ -96,7 +96,7 @@ def test_records_name_inputs_by_their_checksums(tmp_path):
 LOADED = """
 import sys
 from importlib import import_module
-from mflens.provenance import loaded_libraries
+from mflens.files.provenance import loaded_libraries
 for module in sys.argv[1:]:
     import_module(module)
 print(*loaded_libraries())
@@ -107,12 +107,12 @@ print(*loaded_libraries())
     ("modules", "with_", "without"),
     [
         # all that scripts of this kind import
-        (["mflens.io", "mflens.prior", "mflens.theory.design"], {"numpy", "scipy"},
+        (["mflens.files.io", "mflens.prior", "mflens.design.draw"], {"numpy", "scipy"},
          {"glass", "pysco-nbody", "healpy", "ducc0", "camb", "torch"}),
-        (["mflens.simulate.chunk", "mflens.simulate.lognormal"], {"glass", "ducc0", "numba"},
+        (["mflens.simulate.chunk", "mflens.simulate.lognormal.tier"], {"glass", "ducc0", "numba"},
          {"pysco-nbody", "torch", "camb"}),
-        (["mflens.simulate.chunk", "mflens.simulate.particles"], {"pysco-nbody", "ducc0", "numba"},
-         {"torch", "camb"}),
+        (["mflens.simulate.chunk", "mflens.simulate.mesh.particles"],
+         {"pysco-nbody", "ducc0", "numba"}, {"torch", "camb"}),
         (["mflens.infer.methods"], {"torch", "zuko"}, {"glass", "pysco-nbody", "camb"}),
     ],
 )  # fmt: skip
@@ -197,7 +197,7 @@ class TestRunConfig:
 def test_import_is_light():
     """The Snakefile imports it at every start; the check of any config needs numpy."""
     heavy = ("torch", "h5py", "scipy", "healpy", "glass")
-    code = f"import sys, mflens.verify; print([m for m in {heavy} if m in sys.modules])"
+    code = f"import sys, mflens.run.verify; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 

@@ -11,15 +11,15 @@ from scipy import stats
 from scipy.integrate import quad
 
 from configs import merge, read_config, resolved_config
-from mflens.check import check_config
 from mflens.errors import ConfigError
-from mflens.plan import Plan
-from mflens.resolve import resolve
-from mflens.simulate.depth import corners, redshift_at, shells_needed
-from mflens.simulate.footprint import observed_fraction
-from mflens.simulate.redshift_files import read_redshifts
-from mflens.simulate.redshifts import cumulative, read_sources, source_distributions
-from mflens.simulate.survey_summary import in_shells, observed_area, summarise_survey
+from mflens.files.redshift_files import read_redshifts
+from mflens.run.check import check_config
+from mflens.run.plan import Plan
+from mflens.run.resolve import resolve
+from mflens.run.survey_summary import in_shells, observed_area, summarise_survey
+from mflens.simulate.survey.depth import corners, redshift_at, shells_needed
+from mflens.simulate.survey.footprint import observed_fraction
+from mflens.simulate.survey.redshifts import cumulative, read_sources, source_distributions
 from surveys import (
     DES_MEANS,
     KIDS_MEANS,

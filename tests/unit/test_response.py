@@ -6,9 +6,14 @@ import pytest
 from scipy import integrate, stats
 
 from cosmologies import power_at, simple_cosmology
-from mflens.simulate.line_of_sight import lensing_kernel, line_of_sight, source_shares
-from mflens.simulate.redshifts import cumulative, source_distributions
-from mflens.simulate.response import fitted_multipoles, limber_spectra, matter_along, response
+from mflens.simulate.survey.line_of_sight import lensing_kernel, line_of_sight, source_shares
+from mflens.simulate.survey.redshifts import cumulative, source_distributions
+from mflens.simulate.survey.response import (
+    fitted_multipoles,
+    limber_spectra,
+    matter_along,
+    response,
+)
 from mflens.theory.cosmology import make_geometry
 from mflens.theory.kernels import Shells
 

@@ -7,7 +7,7 @@ import pytest
 
 from mflens.errors import ConfigError
 from mflens.problems import no_folder
-from mflens.run_folder import claim, forget_the_future
+from mflens.run.run_folder import claim, forget_the_future
 
 DAY_NS = 86_400 * 10**9
 

@@ -6,15 +6,17 @@ from astropy import units
 from astropy.cosmology import LambdaCDM
 from cosmology.compat.camb import Cosmology as Background
 
-from mflens.simulate.lightcone import Mesh
-from mflens.simulate.line_of_sight import lensing_kernel, line_of_sight, source_shares
-from mflens.simulate.particles import ParticleMesh
-from mflens.simulate.redshifts import source_distributions
-from mflens.simulate.response import response
+from mflens.parameters import Z_FAR, Z_MAX
+from mflens.simulate.mesh.lightcone import Mesh
+from mflens.simulate.mesh.particles import ParticleMesh
+from mflens.simulate.survey.line_of_sight import lensing_kernel, line_of_sight, source_shares
+from mflens.simulate.survey.redshifts import source_distributions
+from mflens.simulate.survey.response import response
 from mflens.simulate.tiers import Sky
 from mflens.theory.cosmology import make_cosmology, make_geometry
 from mflens.theory.distances import Distances
-from mflens.theory.domain import Domain
+from mflens.theory.emulator.domain import Domain
+from mflens.theory.emulator.training import farthest_redshift, training_spectra
 from mflens.theory.growth import growth_of, radiation_density
 from mflens.theory.kernels import (
     Shells,
@@ -22,10 +24,8 @@ from mflens.theory.kernels import (
     node_wavenumbers,
     wavenumbers,
 )
-from mflens.theory.parameters import Z_FAR, Z_MAX
 from mflens.theory.power import compute_background
 from mflens.theory.spectra import compress_kernels
-from mflens.theory.training import farthest_redshift, training_spectra
 
 PARAMETERS = {
     "Omega_m": 0.3, "sigma_8": 0.8, "h": 0.7, "n_s": 0.96, "Omega_b": 0.046, "m_nu": 0.0

@@ -5,11 +5,11 @@ import pandas as pd
 import pytest
 
 from configs import merge
-from mflens.check import check_config
+from mflens.design.draw import are_paired, draw_design, place_sims
+from mflens.design.sim_table import fixed_problems, parameter_problems, read_sim_table
 from mflens.errors import ConfigError
 from mflens.prior import Prior
-from mflens.simulate.sim_table import fixed_problems, parameter_problems, read_sim_table
-from mflens.theory.design import are_paired, draw_design, place_sims
+from mflens.run.check import check_config
 
 FREE = {
     "Omega_m": {"prior": "uniform", "min": 0.1, "max": 0.5},
@@ -343,7 +343,7 @@ class TestCheck:
 
     def test_two_tiers_on_disk_without_pairs(self, disk):
         options = disk["simulate"]["tiers"]["shells_on_disk"]
-        other = {"class": "mflens.simulate.shells_on_disk.ShellsOnDisk", **options}
+        other = {"class": "mflens.simulate.on_disk.ShellsOnDisk", **options}
         disk["simulate"]["tiers"]["dark"] = other
         disk["ladder"] = ["dark", "shells_on_disk"]
         assert "shells_on_disk.paired: false" in self.problem(disk, {})
@@ -373,7 +373,7 @@ class TestCheck:
 
     def test_shear_by_another_name(self, disk):
         options = disk["simulate"]["tiers"].pop("shells_on_disk")
-        shear = {"class": "mflens.simulate.shells_on_disk.ShearOnDisk", **options}
+        shear = {"class": "mflens.simulate.on_disk.ShearOnDisk", **options}
         disk = merge(disk, {"simulate": {"tiers": {"mine": shear}}}) | {"ladder": ["lpt", "mine"]}
         survey = {"simulate": {"survey": {"nuisances": {"A_IA": 1.0}}}}
         assert "the maps of mine are lensed already" in self.problem(disk, survey)
@@ -394,7 +394,7 @@ class TestCheck:
 
     def test_misspelt_option_of_a_named_class(self, disk):
         options = disk["simulate"]["tiers"]["shells_on_disk"]
-        named = {"class": "mflens.simulate.shells_on_disk.ShellsOnDisk", **options, "pth": "x"}
+        named = {"class": "mflens.simulate.on_disk.ShellsOnDisk", **options, "pth": "x"}
         message = self.problem(disk, {"simulate": {"tiers": {"dark": named}}})
         assert "simulate.tiers.dark.pth" in message
         assert "'path'" in message

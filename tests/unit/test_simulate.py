@@ -6,21 +6,21 @@ import pytest
 from scipy.ndimage import map_coordinates
 from scipy.stats import kstest
 
+from mflens.compress.bandpowers import average_bands, measure_band_powers
 from mflens.errors import ConfigError
 from mflens.simulate import harmonics
-from mflens.simulate.bandpowers import average_bands, measure_band_powers
-from mflens.simulate.lightcone import (
+from mflens.simulate.mesh.lightcone import (
     LightCone,
     Mesh,
     Observer,
     assignment_window,
     place_observer,
 )
-from mflens.simulate.matching import combine_variance, fundamental_mask, image_power, whiten
-from mflens.simulate.mesh_fourier import to_field, to_modes
+from mflens.simulate.mesh.matching import combine_variance, fundamental_mask, image_power, whiten
+from mflens.simulate.mesh.mesh_fourier import to_field, to_modes
+from mflens.simulate.mesh.transport import advance, transport
 from mflens.simulate.randomness import BaseMeasure
 from mflens.simulate.tiers import make_tier, tier_class
-from mflens.simulate.transport import advance, transport
 from mflens.theory.kernels import Shells
 from mflens.theory.spectra import lattice_measure, mesh_wavenumbers
 

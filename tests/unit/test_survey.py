@@ -10,21 +10,20 @@ from scipy import stats
 
 from configs import merge, read_config
 from cosmologies import simple_cosmology
-from mflens.check import check_config
+from mflens.design.draw import draw_design
 from mflens.errors import ConfigError
-from mflens.plan import inferred
 from mflens.prior import Prior
-from mflens.simulate import intrinsic
+from mflens.run.check import check_config
+from mflens.run.plan import inferred
 from mflens.simulate.chunk import Sim, simulate_chunk
-from mflens.simulate.counts import poisson_quantile
-from mflens.simulate.footprint import observed_fraction
-from mflens.simulate.lightcone import Mesh
-from mflens.simulate.line_of_sight import line_of_sight, source_shares
+from mflens.simulate.mesh.lightcone import Mesh
 from mflens.simulate.randomness import BaseMeasure
-from mflens.simulate.redshifts import move_distribution, source_distributions
-from mflens.simulate.survey import Survey, make_survey
+from mflens.simulate.survey.counts import poisson_quantile
+from mflens.simulate.survey.footprint import observed_fraction
+from mflens.simulate.survey.line_of_sight import line_of_sight, source_shares
+from mflens.simulate.survey.redshifts import move_distribution, source_distributions
+from mflens.simulate.survey.survey import Survey, intrinsic, make_survey
 from mflens.simulate.tiers import Sky
-from mflens.theory.design import draw_design
 from mflens.theory.growth import growth_of
 from mflens.theory.kernels import Shells
 

@@ -11,12 +11,10 @@ from matplotlib.text import Text
 from scipy.optimize import minimize
 
 from configs import merge, read_config
-from mflens.check import check_config
 from mflens.errors import ConfigError, TrainingError
 from mflens.infer.losses import Pairs
 from mflens.infer.tasks import Bench, TaskData
-from mflens.report.task_design import plot_task_ablations
-from mflens.simulate.toys import make_toy
+from mflens.run.check import check_config
 from mflens.tasks.ablations import (
     ABLATION_COLUMNS,
     DISTANCE,
@@ -46,6 +44,7 @@ from mflens.tasks.design import (
     expand_study,
     write_setting,
 )
+from mflens.tasks.figures.design import plot_task_ablations
 from mflens.tasks.pilot import (
     LEVEL_COLUMNS,
     measure_variances,
@@ -55,6 +54,7 @@ from mflens.tasks.pilot import (
     time_tiers,
     weigh_variances,
 )
+from mflens.tasks.simulators.toys import make_toy
 
 CONFIG = read_config()
 TINY = {

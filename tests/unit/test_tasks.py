@@ -12,19 +12,10 @@ from matplotlib.text import Text
 from scipy import stats
 
 from configs import TASKS, merge, read_config
-from mflens.check import check_config
 from mflens.errors import ConfigError, DataError
 from mflens.infer.tasks import TaskData
 from mflens.prior import Prior
-from mflens.report.task_densities import EXACT, Panel, frames, marginals, plot_task_densities
-from mflens.report.tasks import (
-    STYLES,
-    RoundTicks,
-    plot_task_coverage,
-    plot_task_distributions,
-    plot_task_methods,
-)
-from mflens.simulate.toys import make_toy
+from mflens.run.check import check_config
 from mflens.tasks.data import draw_repetitions, training_data
 from mflens.tasks.examples import (
     abscissae,
@@ -34,10 +25,19 @@ from mflens.tasks.examples import (
     posterior_densities,
     posterior_examples,
 )
+from mflens.tasks.figures.densities import EXACT, Panel, frames, marginals, plot_task_densities
+from mflens.tasks.figures.methods import (
+    STYLES,
+    RoundTicks,
+    plot_task_coverage,
+    plot_task_distributions,
+    plot_task_methods,
+)
 from mflens.tasks.metrics import METRICS
 from mflens.tasks.plan import TaskPlan, experiment_settings, is_single, split_sizes
 from mflens.tasks.reference import draw_reference
 from mflens.tasks.scores import score_estimate
+from mflens.tasks.simulators.toys import make_toy
 from mflens.tasks.tables import (
     COMPARISON_COLUMNS,
     METHOD_COLUMNS,

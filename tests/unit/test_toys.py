@@ -8,10 +8,10 @@ from scipy import stats
 
 from mflens.errors import ConfigError, DataError
 from mflens.prior import Prior
-from mflens.simulate import g_and_k, ornstein_uhlenbeck, toggle_switch
-from mflens.simulate.rejection import cells, first_accepted, normal_mass, truncated_normal
-from mflens.simulate.splits import ladder_splits
-from mflens.simulate.toys import SimulatedToy, make_toy
+from mflens.tasks.simulators import g_and_k, ornstein_uhlenbeck, toggle_switch
+from mflens.tasks.simulators.rejection import cells, first_accepted, normal_mass, truncated_normal
+from mflens.tasks.simulators.splits import ladder_splits
+from mflens.tasks.simulators.toys import SimulatedToy, make_toy
 
 POINTS = [0, 3, 9, 31, 99]
 OPTIONS = {

@@ -9,12 +9,11 @@ from scipy import stats
 from torch import nn
 from torch.distributions import Independent, Normal
 
+from mflens import ridge
 from mflens.errors import ConfigError
-from mflens.infer import ridge
 from mflens.infer.losses import Pairs, nll
 from mflens.infer.paired import Fidelities, Ladder, fit_paired, measure_beta
 from mflens.infer.replicas import FlowReplicas
-from mflens.infer.ridge import PENALTIES, fit_offset, fit_ridge, residual_covariance
 from mflens.infer.training import Training
 from mflens.infer.translation import (
     fit_translation,
@@ -25,6 +24,7 @@ from mflens.infer.translation import (
     shrunk_covariance,
     translate,
 )
+from mflens.ridge import PENALTIES, fit_offset, fit_ridge, residual_covariance
 from mflens.seeding import new_generator, seeded
 
 

@@ -8,11 +8,11 @@ import pytest
 
 from configs import read_config
 from jobs import Named, job
-from mflens import io, provenance
-from mflens import verify as v
-from mflens.dependencies import fingerprint
 from mflens.errors import ConfigError, DataError
-from mflens.provenance import load_record, record_path, sha256_of, write_run_config
+from mflens.files import io, provenance
+from mflens.files.dependencies import fingerprint
+from mflens.files.provenance import load_record, record_path, sha256_of, write_run_config
+from mflens.run import verify as v
 
 CODE = fingerprint(v.ROOT / "scripts/measure_spectra.py")
 

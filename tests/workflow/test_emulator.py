@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 
-from mflens.io import read_hdf5, read_table
+from mflens.files.io import read_hdf5, read_table
 from runs import Runner
 
 pytestmark = pytest.mark.workflow

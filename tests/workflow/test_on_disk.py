@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mflens.io import read_chunks, read_hdf5
+from mflens.files.io import read_chunks, read_hdf5
 from runs import Runner
 from shells import densities, write_hdf5_shells
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from configs import merge, read_config
-from mflens.io import read_hdf5
-from mflens.plan import inferred
+from mflens.files.io import read_hdf5
 from mflens.prior import Prior
+from mflens.run.plan import inferred
 from runs import Runner
 from surveys import DES_MEANS, KIDS_MEANS, write_des, write_euclid, write_kids
 

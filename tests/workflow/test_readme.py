@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from configs import ROOT, merge, read_config
-from mflens.check import check_config
+from mflens.run.check import check_config
 from runs import Runner
 from spectra import write_spectra
 
@@ -79,8 +79,8 @@ def test_command(command, runner):
         extras = re.findall(r"\[(\w+)\]", command)
         assert set(extras) <= set(OPTIONAL)
         return
-    elif tool.startswith("python") and arguments[:2] == ["-m", "mflens.verify"]:
-        check = ["-c", "import sys; from mflens.verify import parse; parse(sys.argv[1:])"]
+    elif tool.startswith("python") and arguments[:2] == ["-m", "mflens.run.verify"]:
+        check = ["-c", "import sys; from mflens.run.verify import parse; parse(sys.argv[1:])"]
         arguments = arguments[2:]  # test_workflow.py repairs the smoke run
     elif tool == "bash":
         assert subprocess.run(["bash", "-n", *arguments], **here).returncode == 0

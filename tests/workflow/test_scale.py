@@ -8,7 +8,7 @@ import time
 import pytest
 
 from configs import ROOT, resolved_config
-from mflens.needs import SimCost
+from mflens.run.needs import SimCost
 from runs import Runner
 
 pytestmark = pytest.mark.workflow

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from cluster import NODES, Cluster, missing_programs
-from mflens.io import read_chunks
+from mflens.files.io import read_chunks
 from runs import Runner
 
 pytestmark = [

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from configs import TASKS
-from mflens.io import read_groups
+from mflens.files.io import read_groups
 from mflens.tasks.ablations import ABLATION_COLUMNS
 from mflens.tasks.allocation import ALLOCATION_COLUMNS
 from mflens.tasks.tables import COMPARISON_COLUMNS, METHOD_COLUMNS

@@ -13,8 +13,8 @@ import pandas as pd
 import pytest
 
 from configs import ROOT, TASKS
-from mflens.job import LIBRARY_SETTINGS, read_start
-from mflens.provenance import hash_of
+from mflens.files.provenance import hash_of
+from mflens.run.job import LIBRARY_SETTINGS, read_start
 from runs import Runner
 
 pytestmark = pytest.mark.workflow
@@ -229,7 +229,7 @@ class TestSmokeRun:
         assert "3 of" in printed
         assert "Traceback" not in printed
 
-        repair = [sys.executable, "-m", "mflens.verify", "--repair"]
+        repair = [sys.executable, "-m", "mflens.run.verify", "--repair"]
         done = subprocess.run(
             repair,
             **{"cwd": smoke.folder, "env": smoke.environment},
@@ -292,7 +292,7 @@ class TestSmokeRun:
 
     def test_edits_rerun_what_they_change(self, smoke):
         package = smoke.repository / "workflow/mflens"
-        kept = {p: p.read_text() for p in (package / "infer/training.py", package / "io.py")}
+        kept = {p: p.read_text() for p in (package / "infer/training.py", package / "files/io.py")}
         training, reader = kept
         training.write_text(kept[training] + "\nEDITED = True\n")
         reader.write_text(kept[reader] + "\n# a comment changes nothing\n")

@@ -24,7 +24,9 @@ from numba.core import caching, sigutils
 
 from mflens.errors import DataError
 
-COMPILER = f"{__package__}.compiling"  # what the child runs; no import, which would count as code
+COMPILER = (
+    f"{__package__}.run.compiling"  # what the child runs; no import, which would count as code
+)
 # the children of two processes may overwrite each other's entries in the index of a function
 TRIES = 3
 functions: dict[str, Any] = {}  # by module and name
@@ -138,7 +140,7 @@ class _Cache(caching.NullCache):
 
 
 def compile_apart(name: str, kinds: Sequence[str]) -> None:
-    """Let a child process compile a function for these types (`mflens.compiling`).
+    """Let a child process compile a function for these types (`mflens.run.compiling`).
 
     Raises
     ------

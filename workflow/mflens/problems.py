@@ -6,6 +6,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+AUTO = "auto"  # value of a key that follows from others
+
 
 def is_normal(entry: Any) -> bool:
     """Say whether an entry is a normal prior."""

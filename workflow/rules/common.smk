@@ -2,17 +2,17 @@ from copy import deepcopy
 
 from snakemake.logging import logger
 
-from mflens.check import check_config
-from mflens.config_files import check_given, check_module, for_module, with_types
-from mflens.dependencies import fingerprint
+from mflens.run.check import check_config
+from mflens.run.config_files import check_given, check_module, for_module, with_types
+from mflens.files.dependencies import fingerprint
 from mflens.errors import MflensError
-from mflens.job import LIBRARY_SETTINGS
-from mflens.needs import Needs
-from mflens.plan import Plan
-from mflens.report.captions import DESCRIPTIONS
-from mflens.resolve import resolve
-from mflens.run_folder import AFTER_A_FAILURE, describe_results, open_results
-from mflens.schema import with_numbers
+from mflens.run.job import LIBRARY_SETTINGS
+from mflens.run.needs import Needs
+from mflens.run.plan import Plan
+from mflens.files.provenance import DESCRIPTIONS
+from mflens.run.resolve import resolve
+from mflens.run.run_folder import AFTER_A_FAILURE, describe_results, open_results
+from mflens.run.schema import with_numbers
 from mflens.tasks.plan import TaskPlan
 
 IS_MODULE = not workflow.modifier.is_main_snakefile()

@@ -1,4 +1,4 @@
-from mflens.verify import removed_products
+from mflens.run.verify import removed_products
 
 REMOVED = [f"{RESULTS}/{product}" for product in removed_products(WHOLE_CONFIG)]
 

@@ -1,6 +1,6 @@
 from snakemake.logging import logger
 
-from mflens.simulate.survey_summary import summarise_survey
+from mflens.run.survey_summary import summarise_survey
 
 if workflow.is_main_process:
     logger.info(summarise_survey(config))

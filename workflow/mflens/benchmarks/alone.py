@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import Any
 
 from mflens.errors import DataError
-from mflens.job import LIBRARY_SETTINGS, THREAD_VARIABLES
+from mflens.run.job import LIBRARY_SETTINGS, THREAD_VARIABLES
 
 
 def run(

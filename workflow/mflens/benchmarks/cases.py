@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from mflens.io import load_model, write_hdf5
+from mflens.files.io import load_model, write_hdf5
 from mflens.prior import Prior
 from mflens.simulate import harmonics
 from mflens.simulate.chunk import Matching, Sim, simulate_chunk
-from mflens.simulate.lightcone import Mesh
-from mflens.simulate.survey import make_survey
+from mflens.simulate.mesh.lightcone import Mesh
+from mflens.simulate.survey.survey import make_survey
 from mflens.simulate.tiers import Draw, Sky, make_tier
 from mflens.theory.cosmology import (
     Cosmology,
@@ -93,7 +93,7 @@ class World:
         """What computes the power spectra in a run: the emulator or CAMB."""
         if self.emulator is None:
             return lambda cosmology, z, k_max, _: compute_power(cosmology, z, k_max, self.nonlinear)
-        from mflens.theory.emulator import Emulator
+        from mflens.theory.emulator.networks import Emulator
 
         return Emulator.from_state(*load_model(self.emulator)).power
 
@@ -240,7 +240,7 @@ class MeshSim(World):
 
     def once(self, sims: list[Sim]) -> dict[str, float]:
         """Time one sim by the clock, its time steps and all the rest in core-seconds."""
-        from mflens.simulate.particles import Particles
+        from mflens.simulate.mesh.particles import Particles
 
         steps: list[float] = []
         step = Particles.step
@@ -273,7 +273,7 @@ class PyscoSteps(MeshSim):
     def once(self, sims: list[Sim]) -> dict[str, float]:
         """Time PySCo over the steps of a sim, in turn with the sim's own."""
         from mflens.benchmarks.pysco import Box
-        from mflens.simulate.particles import Particles
+        from mflens.simulate.mesh.particles import Particles
 
         boxes: list[Box] = []
         seconds: list[float] = []

@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 from scipy.interpolate import interp1d
 
-from mflens.simulate import engine, particles
+from mflens.simulate.mesh import engine, particles
 
 EMPTY = np.empty(0, dtype=np.float32)
 

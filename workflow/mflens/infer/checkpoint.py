@@ -15,9 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mflens.dependencies import fingerprint
 from mflens.errors import DataError
-from mflens.io import load_model, save_model
+from mflens.files.dependencies import fingerprint
+from mflens.files.io import load_model, save_model
 
 MINUTE_S = 60.0
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mflens.infer.ridge import fit_offset, fit_ridge, residual_covariance
+from mflens.ridge import fit_offset, fit_ridge, residual_covariance
 from mflens.seeding import new_generator
 
 N_DIRECTIONS, N_PROPOSALS = 128, 1024  # of the GHK simulator, for masses and for samples

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from mflens.infer.posterior import LinearGaussian
-from mflens.infer.ridge import fit_ridge, residual_covariance
+from mflens.ridge import fit_ridge, residual_covariance
 
 
 def fit_linear_high(x_high: Tensor, y_high: Tensor) -> LinearGaussian:

@@ -14,7 +14,7 @@ import zuko
 from torch import Tensor, nn
 from torch.distributions import Independent, MultivariateNormal, Normal
 
-from mflens.compress import HealpixCompressor
+from mflens.compress.network import HealpixCompressor
 from mflens.prior import Prior
 from mflens.seeding import seeded
 

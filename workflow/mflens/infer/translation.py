@@ -13,7 +13,7 @@ from scipy import special
 from torch import Tensor
 
 from mflens.infer.losses import Pairs
-from mflens.infer.ridge import Ridge, fit_ridge
+from mflens.ridge import Ridge, fit_ridge
 
 LOG_CHI_SQUARE = -1.27  # mean of log chi^2 with one degree of freedom
 MAX_LOG_RATIO = 4.0  # of a noise variance to its mean

@@ -15,7 +15,7 @@ from matplotlib.ticker import (
 )
 from matplotlib.transforms import Transform
 
-from mflens.cost import NONE
+from mflens.files.benchmarks import NONE
 from mflens.report.style import METHOD_STYLES, PAGE, Style, styled, tier_styles
 
 CEILING = 1.0  # nats worse than the prior that the frame shows

@@ -11,8 +11,8 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 from matplotlib.typing import LineStyleType
 
-from mflens.io import PathLike, atomic
-from mflens.provenance import provenance
+from mflens.files.io import PathLike, atomic
+from mflens.files.provenance import provenance
 
 COLUMN = 3.35  # inches, one column of a journal
 PAGE = 7.0  # inches, both columns

@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 
 from mflens.errors import DataError
-from mflens.simulate import harmonics, lensing
-from mflens.simulate.lightcone import FIRST_OBSERVER, LightCone, place_observer
-from mflens.simulate.line_of_sight import line_of_sight
-from mflens.simulate.matching import linear_colour, linear_density, matched_harmonics
+from mflens.simulate import harmonics
+from mflens.simulate.mesh.lightcone import FIRST_OBSERVER, LightCone, place_observer
+from mflens.simulate.mesh.matching import linear_colour, linear_density, matched_harmonics
 from mflens.simulate.randomness import BaseMeasure
-from mflens.simulate.response import matter_along
-from mflens.simulate.survey import Survey
+from mflens.simulate.survey import lensing
+from mflens.simulate.survey.line_of_sight import line_of_sight
+from mflens.simulate.survey.response import matter_along
+from mflens.simulate.survey.survey import Survey
 from mflens.simulate.tiers import Draw, Sky, Tier
 from mflens.theory.cosmology import Cosmology
 

@@ -21,18 +21,18 @@ from typing import Any, Protocol
 import numpy as np
 
 from mflens.errors import ConfigError
-from mflens.simulate.lightcone import FIRST_OBSERVER, Mesh, Observer
+from mflens.simulate.mesh.lightcone import FIRST_OBSERVER, Mesh, Observer
 from mflens.simulate.randomness import BaseMeasure
 from mflens.theory.cosmology import Cosmology
 from mflens.theory.kernels import Shells
 
 BUILT_IN = {
-    "lognormal": "mflens.simulate.lognormal.Lognormal",
-    "lpt": "mflens.simulate.particles.LagrangianPerturbation",
-    "particle_mesh": "mflens.simulate.particles.ParticleMesh",
-    "baryons": "mflens.simulate.baryons.Baryons",
-    "shells_on_disk": "mflens.simulate.shells_on_disk.ShellsOnDisk",
-    "shear_on_disk": "mflens.simulate.shells_on_disk.ShearOnDisk",
+    "lognormal": "mflens.simulate.lognormal.tier.Lognormal",
+    "lpt": "mflens.simulate.mesh.particles.LagrangianPerturbation",
+    "particle_mesh": "mflens.simulate.mesh.particles.ParticleMesh",
+    "baryons": "mflens.simulate.mesh.baryons.Baryons",
+    "shells_on_disk": "mflens.simulate.on_disk.ShellsOnDisk",
+    "shear_on_disk": "mflens.simulate.on_disk.ShearOnDisk",
 }
 
 

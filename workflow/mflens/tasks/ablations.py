@@ -13,13 +13,13 @@ from mflens.infer.losses import Pairs
 from mflens.infer.scaler import Scaler
 from mflens.infer.tasks import METHODS, Bench, TaskData
 from mflens.prior import Prior
-from mflens.simulate.toys import Toy, make_toy
 from mflens.tasks.data import draw_splits, engine_settings, training_data
 from mflens.tasks.design import apply_setting, expand_study
 from mflens.tasks.metrics import METRICS
 from mflens.tasks.plan import Settings, split_sizes
 from mflens.tasks.reference import draw_reference
 from mflens.tasks.scores import Scores, score_estimate
+from mflens.tasks.simulators.toys import Toy, make_toy
 from mflens.tasks.tables import metric_values
 
 SCORE_COLUMNS = ["ablation", "setting", "method", "metric", "repetition", "value"]

@@ -9,8 +9,8 @@ import torch
 from mflens.infer.losses import Pairs
 from mflens.infer.tasks import TaskData, TaskSettings
 from mflens.prior import Prior
-from mflens.simulate.toys import Toy
 from mflens.tasks.plan import Settings, is_single
+from mflens.tasks.simulators.toys import Toy
 
 Arrays = dict[str, np.ndarray]
 

@@ -13,8 +13,8 @@ from mflens.infer.paired import N_DRAWS, Ladder
 from mflens.infer.replicas import FlowReplicas
 from mflens.infer.tasks import Bench, TaskData, TaskSettings
 from mflens.seeding import new_generator
-from mflens.simulate.toys import SimulatedToy, Toy
 from mflens.tasks.allocation import level_costs
+from mflens.tasks.simulators.toys import SimulatedToy, Toy
 
 N_TIMED = 2000  # sims that a tier is timed with
 MEASURED = ("variance_tier", "variance_raw", "variance_translated", "beta")

@@ -158,7 +158,7 @@ class TaskPlan:
         ConfigError
             If the simulators do not take their options, or the files are not there.
         """
-        from mflens.simulate.toys import make_toy
+        from mflens.tasks.simulators.toys import make_toy
 
         options = self.settings(wildcards)["options"]
         make_toy(wildcards.task, options)

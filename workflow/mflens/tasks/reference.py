@@ -6,8 +6,8 @@ import numpy as np
 
 from mflens.errors import ConfigError
 from mflens.evaluate.distances import probability_nodes
-from mflens.simulate import g_and_k
-from mflens.simulate.toys import Toy
+from mflens.tasks.simulators import g_and_k
+from mflens.tasks.simulators.toys import Toy
 
 WINDOW = (-30.0, 30.0, 2000)  # the grid of the published forward KL: ends and nodes
 

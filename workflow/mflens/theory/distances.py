@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.interpolate import CubicSpline
 
-from mflens.theory.parameters import Z_MAX
+from mflens.parameters import Z_MAX
 
 if TYPE_CHECKING:
     from cosmology.compat.camb import Cosmology as Background

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mflens.compiled import compiled
-from mflens.theory.parameters import A_START, DARK_ENERGY
+from mflens.parameters import A_START, DARK_ENERGY
 
 PHOTONS = 2.4728e-5  # Omega_gamma h^2 at 2.7255 K
 NEUTRINO_SHARE = 0.22711  # of one massless neutrino in units of the photons

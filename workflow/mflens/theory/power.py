@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mflens.errors import ConfigError
-from mflens.theory.parameters import AMPLITUDES, DARK_ENERGY
+from mflens.parameters import AMPLITUDES, DARK_ENERGY
 
 if TYPE_CHECKING:
     import camb

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.interpolate import CubicSpline
 
+from mflens.parameters import Z_FAR
 from mflens.theory.distances import Distances
 from mflens.theory.growth import Growth
 from mflens.theory.kernels import Shells
-from mflens.theory.parameters import Z_FAR
 from mflens.theory.power import Power
 
 N_QUADRATURE = 8  # nodes in a shell

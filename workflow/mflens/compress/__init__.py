@@ -1,0 +1,1 @@
+"""Compressors: maps of a chunk to summaries."""

@@ -1,0 +1,1 @@
+"""The wiring of a run in Python: its plan, jobs, config, checks and records."""

@@ -1,0 +1,1 @@
+"""From shells to what a survey sees."""
