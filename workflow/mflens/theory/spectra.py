@@ -50,11 +50,12 @@ def shell_growth(shells: Shells, distances: Distances, growth: Growth) -> ShellG
         Those of one cosmology.
     """
     parts = [shells.quadrature(i, N_QUADRATURE) for i in range(shells.n_shells)]
-    z = np.minimum(distances.redshift(np.array([nodes for nodes, _ in parts])), Z_FAR)
+    # all at once; shells with soft edges have more nodes than others
+    z = np.minimum(distances.redshift(np.concatenate([nodes for nodes, _ in parts])), Z_FAR)
+    ends = np.cumsum([len(nodes) for nodes, _ in parts])[:-1]
+    by_shell = np.split(growth.at("first", 1 / (1 + z)), ends)
     mean, slope = np.empty(shells.n_shells), np.empty(shells.n_shells)
-    for i, (d, (nodes, weights)) in enumerate(
-        zip(growth.at("first", 1 / (1 + z)), parts, strict=True)
-    ):
+    for i, (d, (nodes, weights)) in enumerate(zip(by_shell, parts, strict=True)):
         x = shells.offset(i, nodes)
         mean[i] = weights @ d
         slope[i] = (weights @ (x * d)) / (weights @ x**2) / mean[i]
