@@ -380,3 +380,10 @@ class TestSummary:
             end * 1.0 * FlatLambdaCDM(100, 0.15).comoving_distance(1).unit,
         )
         assert f"to z = {float(far):.2f} at" in shells
+
+
+@pytest.mark.parametrize("edge", [20.5, 2147483648.0])
+def test_sources_beyond_what_is_followed_are_refused_before_they_fill_the_memory(edge):
+    options = {"kind": "smail", "z_0": 0.64, "alpha": 2.0, "beta": 1.5, "sigma_z": 0.05}
+    with pytest.raises(ConfigError, match=r"redshifts.z_max: sources reach z = .* lower"):
+        read_sources({**options, "edges": [0.0, edge], "z_max": "auto"})

@@ -9,7 +9,7 @@ import numpy as np
 
 from mflens.errors import ConfigError
 from mflens.files.redshift_files import Sources, mean_redshift, read_redshifts
-from mflens.parameters import N_SIGMA
+from mflens.parameters import N_SIGMA, Z_FAR
 from mflens.problems import AUTO
 
 Z_STEP = 0.005
@@ -38,13 +38,19 @@ def read_sources(options: Mapping[str, Any]) -> Sources:
     Raises
     ------
     ConfigError
-        If a bin holds no sources or a file is no set of distributions.
+        If a bin holds no sources, sources are too far or a file is no set of distributions.
     """
     if options["kind"] == "file":
         sources = read_redshifts(options)
         z, n = sources.z, sources.n
     else:
-        z = np.arange(0.0, formula_end(options) + Z_STEP / 2, Z_STEP)
+        end = formula_end(options)
+        if not end <= Z_FAR:
+            raise ConfigError(
+                f"simulate.survey.redshifts.z_max: sources reach z = {end:g}, but beyond z = "
+                f"{Z_FAR:g} matter is not followed; lower the redshift."
+            )
+        z = np.arange(0.0, end + Z_STEP / 2, Z_STEP)
         n = _smail(z, options) if options["kind"] == "smail" else _gaussian(z, options)
     norm = np.asarray(np.trapezoid(n, z, axis=1))
     if not np.all(norm > 0):
