@@ -24,9 +24,8 @@ from numba.core import caching, sigutils
 
 from mflens.errors import DataError
 
-COMPILER = (
-    f"{__package__}.run.compiling"  # what the child runs; no import, which would count as code
-)
+# what the child runs; no import, which would count as code
+COMPILER = f"{__package__}.run.compiling"
 # the children of two processes may overwrite each other's entries in the index of a function
 TRIES = 3
 functions: dict[str, Any] = {}  # by module and name
@@ -89,10 +88,14 @@ def _name(kind: Any) -> str:
 
 
 class _Implementation(caching.CompileResultCacheImpl):
-    """Names of files, not those of the same functions where they are imported otherwise."""
+    """Names of files: with the module that a function was imported as, which its code imports."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.module = function.__module__
+        super().__init__(function)
 
     def get_filename_base(self, fullname: str, abiflags: str) -> str:
-        return f"mflens-{super().get_filename_base(fullname, abiflags)}"
+        return f"{self.module}-{super().get_filename_base(fullname, abiflags)}"
 
 
 class _Files(caching.FunctionCache):
